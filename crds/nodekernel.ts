@@ -1,0 +1,149 @@
+/** NodeKernel: the contract with one node. The operator writes spec, the agent on that node writes status, nobody else writes. */
+import * as z from 'zod/mini';
+import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc } from './common.ts';
+import type { KindDefinition, ObjectMeta } from './common.ts';
+
+/**
+ * The way a node is fixed. It stays what it is once carried out (a node closed by a live patch keeps LivePatch); status.state says
+ * how far it is. Unknown: a fact is missing. Blocked: nothing that would fix the node is allowed or possible.
+ */
+export const ACTIONS = ['Unknown', 'None', 'LivePatch', 'Kexec', 'Reboot', 'Blocked'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+const reason = () => z.string().check(z.minLength(1), z.maxLength(128), doc('reason is one CamelCase word for programs.'));
+const message = () => z.string().check(z.maxLength(1024), doc('message says the same to a person.'));
+const releaseOf = (description: string) => z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_PATTERN), doc(description));
+
+const Plan = z
+  .object({
+    policy: z.string().check(z.maxLength(253), doc('policy is the PatchPolicy the node belongs to.')),
+    mode: z.enum(['Apply', 'Plan']).check(doc("mode is the policy's: with Plan nothing is touched.")),
+    action: z.enum(ACTIONS).check(doc('action is what fixes this node with the least disruption: Unknown, None, LivePatch, Kexec, Reboot or Blocked.')),
+    reason: reason(),
+    message: message(),
+    patches: z
+      .array(
+        z
+          .object({
+            kernelPatch: z.string().check(z.maxLength(253), doc('kernelPatch is the name of the KernelPatch.')),
+            action: z.enum(ACTIONS).check(doc('action is what this patch asks of this node.')),
+            reason: reason(),
+            message: message(),
+          })
+          .check(doc('The decision for one patch.')),
+      )
+      .check(z.maxLength(64), doc('patches are the decisions one by one, most pressing first.', { listMapKeys: ['kernelPatch'] })),
+  })
+  .check(doc('What was decided for this node, and why.'));
+export type Plan = z.infer<typeof Plan>;
+
+const WantedLivePatch = z
+  .object({
+    name: z.string().check(z.maxLength(55), z.regex(MODULE_NAME_PATTERN), doc("name is the module's name as in /sys/kernel/livepatch.")),
+    kernelPatch: z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it.')),
+    desired: z.enum(['Loaded', 'Absent']).check(doc('desired is Loaded or Absent. A live patch that is not listed is neither loaded nor unloaded.')),
+    release: releaseOf('release is the kernel the module was built for; on another one nothing is done.'),
+    buildID: z.optional(z.string().check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the build id the running kernel must have, when the KernelPatch gives one.'))),
+    hostPath: z.string().check(z.maxLength(1024), z.regex(HOST_PATH_PATTERN), doc('hostPath is the module file on this node.')),
+    sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest the file must have.')),
+    replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
+    reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),
+  })
+  .check(doc('A live patch this node is to have, or not to have.'));
+export type WantedLivePatch = z.infer<typeof WantedLivePatch>;
+
+export const NodeKernelSpec = z
+  .object({
+    plan: z.optional(Plan),
+    livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order. In mode Plan there is none.', { listMapKeys: ['name'] }))),
+  })
+  .check(doc("The operator's intent for this node."));
+export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
+
+/**
+ * Refused: a check before the load failed; the kernel was not touched. Loading: insmod is running. Transitioning: the kernel is moving
+ * tasks over. Active: the transition has ended and every object of the patch is patched. Unloading: being disabled and removed.
+ * Failed: the kernel was asked and did not do it; it is as before. Unknown: it is there, and its sysfs files can not be read.
+ */
+export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Unknown'] as const;
+export type LivePatchState = (typeof LIVE_PATCH_STATES)[number];
+
+const LivePatchReport = z
+  .object({
+    name: z.string().check(z.maxLength(64), doc("name is the module's name as in /sys/kernel/livepatch.")),
+    origin: z.enum(['KernelPatch', 'Foreign']).check(doc('origin is KernelPatch, or Foreign: loaded by somebody else, shown and never touched.')),
+    kernelPatch: z.optional(z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it.'))),
+    sha256: z.optional(z.string().check(z.maxLength(64), doc('sha256 is the digest of the file that was asked for.'))),
+    state: z.enum(LIVE_PATCH_STATES).check(doc('state is Refused, Loading, Transitioning, Active, Unloading, Failed or Unknown.')),
+    reason: reason(),
+    message: message(),
+    attempts: z.optional(z.int().check(z.minimum(0), doc('attempts is how often the kernel was asked since the intent last changed.'))),
+    functions: z.optional(
+      z.array(z.string().check(z.maxLength(512))).check(z.maxLength(256), doc('functions are those the kernel shows as patched, as vmlinux:version_proc_show.', { listType: 'atomic' })),
+    ),
+    since: z.string().check(z.maxLength(64), doc('since is when this state began, RFC 3339.')),
+  })
+  .check(doc('A live patch as seen on the node.'));
+export type LivePatchReport = z.infer<typeof LivePatchReport>;
+
+const Kernel = z
+  .object({
+    release: z.string().check(z.maxLength(64), doc('release is what `uname -r` prints.')),
+    buildID: z.string().check(z.maxLength(64), doc('buildID is the GNU build id of the running kernel from /sys/kernel/notes, or unknown.')),
+    taint: z.int().check(z.minimum(-1), doc('taint is /proc/sys/kernel/tainted; -1 is unknown.')),
+    taintFlags: z.string().check(z.maxLength(64), doc('taintFlags are the letters of taint, as OEK for an unsigned out-of-tree live patch; empty when not tainted.')),
+    lockdown: z.enum(['none', 'integrity', 'confidentiality', 'unknown']).check(doc('lockdown is the mode of /sys/kernel/security/lockdown, or unknown.')),
+    livePatching: z.enum(['Available', 'Unavailable', 'Unknown']).check(doc('livePatching is whether this kernel can load live patches: /sys/kernel/livepatch exists.')),
+    kexec: z.enum(['Available', 'Unavailable', 'Unknown']).check(doc('kexec is whether a kernel may be loaded for kexec here: kexec_load_disabled is 0 and lockdown is none.')),
+  })
+  .check(doc('The running kernel.'));
+export type Kernel = z.infer<typeof Kernel>;
+
+/** Idle: nothing is wanted. Pending: wanted and not begun. The others are those of the live patch that is furthest from Active. */
+export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Unknown'] as const;
+export type NodeState = (typeof NODE_STATES)[number];
+
+export const NodeKernelStatus = z
+  .object({
+    observedGeneration: z.optional(z.int().check(z.minimum(0), doc('observedGeneration is the metadata.generation this report is about.'))),
+    agentVersion: z.string().check(z.maxLength(64), doc('agentVersion is the version of the agent that reports.')),
+    bootID: z.string().check(z.maxLength(64), doc('bootID is /proc/sys/kernel/random/boot_id: another one is another boot.')),
+    kernel: Kernel,
+    installedKernels: z
+      .array(z.string().check(z.maxLength(64)))
+      .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
+    state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed or Unknown.')),
+    active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
+    livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones and those that others loaded.', { listMapKeys: ['name'] })),
+    conditions: conditions(),
+  })
+  .check(doc("The agent's report."));
+export type NodeKernelStatus = z.infer<typeof NodeKernelStatus>;
+
+export interface NodeKernel {
+  readonly metadata: ObjectMeta;
+  readonly spec: NodeKernelSpec;
+  readonly status?: NodeKernelStatus;
+}
+
+export const nodeKernelDefinition: KindDefinition = {
+  kind: 'NodeKernel',
+  plural: 'nodekernels',
+  singular: 'nodekernel',
+  shortNames: ['nk'],
+  description: 'NodeKernel is the contract with one node and has its name: spec is what the operator wants there, status what the agent on that node saw. Not for people to write.',
+  spec: NodeKernelSpec,
+  status: NodeKernelStatus,
+  specRequired: true,
+  columns: [
+    { name: 'Kernel', type: 'string', jsonPath: '.status.kernel.release', description: 'the running kernel' },
+    { name: 'Action', type: 'string', jsonPath: '.spec.plan.action', description: 'what fixes this node with the least disruption' },
+    { name: 'State', type: 'string', jsonPath: '.status.state', description: 'how far it is' },
+    { name: 'Active', type: 'string', jsonPath: '.status.active', description: 'active live patches' },
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status', description: 'True when the node is open to no selected CVE' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', description: 'why it is or is not Ready' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'since when the object exists' },
+    { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', description: 'Ready in words', priority: 1 },
+    { name: 'Policy', type: 'string', jsonPath: '.spec.plan.policy', description: 'the PatchPolicy the node belongs to', priority: 1 },
+  ],
+};

@@ -1,0 +1,92 @@
+/** PatchPolicy: consent. Which nodes, which patches, how much disruption, how many at once. */
+import * as z from 'zod/mini';
+import { DISRUPTIONS, conditions, doc, labelSelector } from './common.ts';
+import type { KindDefinition, ObjectMeta } from './common.ts';
+
+/** A count of nodes, or a share of the selected nodes rounded up, so that a share is never nothing. */
+const nodeCount = (description: string) =>
+  z.string().check(z.maxLength(5), z.regex(/^([1-9][0-9]{0,3}|[1-9][0-9]?%|100%)$/), doc(description));
+
+export const MODES = ['Apply', 'Plan'] as const;
+export type Mode = (typeof MODES)[number];
+
+export const PatchPolicySpec = z
+  .object({
+    nodeSelector: z._default(labelSelector('nodeSelector selects nodes by their labels; {} is every node. A node that several policies select belongs to the oldest of them.'), {}),
+    patchSelector: z._default(labelSelector('patchSelector selects KernelPatches by their labels; {} is every patch.'), {}),
+    mode: z._default(z.enum(MODES), 'Apply').check(doc('mode is Apply, or Plan: decide and show, touch nothing on any node.')),
+    maxDisruption: z
+      ._default(z.enum(DISRUPTIONS), 'LivePatch')
+      .check(doc('maxDisruption is the most disruptive action allowed: None, LivePatch, Kexec or Reboot. The least disruptive one that fixes the node is taken. Kexec and Reboot are shown in the plan; this version does not carry them out.')),
+    rollout: z._default(
+      z
+        .object({
+          maxInFlight: z._default(nodeCount('maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
+          failureBudget: z._default(
+            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load is no failure.')),
+            1,
+          ),
+        })
+        .check(doc('rollout paces the changes.')),
+      { maxInFlight: '25%', failureBudget: 1 },
+    ),
+  })
+  .check(doc('Consent for a set of nodes and patches.'));
+export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;
+
+export const PatchPolicyStatus = z
+  .object({
+    observedGeneration: z.optional(z.int().check(z.minimum(0), doc('observedGeneration is the metadata.generation this status was judged on.'))),
+    nodes: z.optional(
+      z
+        .object({
+          selected: z.int().check(z.minimum(0), doc('selected is how many nodes belong to this policy.')),
+          closed: z.int().check(z.minimum(0), doc('closed is how many of them are open to no CVE of the selected patches.')),
+          open: z.int().check(z.minimum(0), doc('open is selected less closed.')),
+        })
+        .check(doc('nodes counts the nodes of this policy.')),
+    ),
+    closed: z.optional(z.string().check(z.maxLength(32), doc('closed is nodes.closed/nodes.selected for the print column, as 3/10.'))),
+    slots: z.optional(
+      z
+        .array(
+          z
+            .object({
+              node: z.string().check(z.maxLength(253), doc('node holds the slot.')),
+              since: z.string().check(z.maxLength(64), doc('since is when the slot was taken, RFC 3339.')),
+              deadline: z.string().check(z.maxLength(64), doc('deadline is when the operator stops waiting for the node, RFC 3339.')),
+            })
+            .check(doc('A node that may change its live patches now.')),
+        )
+        .check(z.maxLength(5000), doc('slots are the nodes that may change their live patches now; taken by compare-and-swap before an intent is published.', { listMapKeys: ['node'] })),
+    ),
+    conditions: conditions(),
+  })
+  .check(doc('What the operator saw.'));
+export type PatchPolicyStatus = z.infer<typeof PatchPolicyStatus>;
+
+export interface PatchPolicy {
+  readonly metadata: ObjectMeta;
+  readonly spec: PatchPolicySpec;
+  readonly status?: PatchPolicyStatus;
+}
+
+export const patchPolicyDefinition: KindDefinition = {
+  kind: 'PatchPolicy',
+  plural: 'patchpolicies',
+  singular: 'patchpolicy',
+  shortNames: ['pp'],
+  description: 'PatchPolicy gives consent: which nodes may be patched, with which KernelPatches, how disruptively and how many at once.',
+  spec: PatchPolicySpec,
+  status: PatchPolicyStatus,
+  specRequired: true,
+  columns: [
+    { name: 'Mode', type: 'string', jsonPath: '.spec.mode', description: 'Apply, or Plan: touch nothing' },
+    { name: 'Max', type: 'string', jsonPath: '.spec.maxDisruption', description: 'the most disruptive action allowed' },
+    { name: 'Closed', type: 'string', jsonPath: '.status.closed', description: 'nodes open to no selected CVE / nodes of this policy' },
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status', description: 'True when no node of this policy is open' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', description: 'why it is or is not Ready' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'since when the object exists' },
+    { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', description: 'Ready in words', priority: 1 },
+  ],
+};

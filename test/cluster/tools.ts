@@ -1,0 +1,39 @@
+/** The programs of the test cluster, built once from pinned Go modules (tools/). */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { ROOT } from '../cache.ts';
+
+export interface Tools {
+  /** Where kubectl and helm are. */
+  readonly bin: string;
+  readonly path: (name: Tool) => string;
+}
+export type Tool = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kubectl' | 'kubelet' | 'kube-proxy' | 'helm';
+
+let built: Promise<string> | undefined;
+
+/**
+ * All tools are there afterwards. What KUBEBUILDER_ASSETS holds (etcd, kube-apiserver, kubectl in setup-envtest's layout) is taken from
+ * there; the rest is built on first use, which takes minutes and says so on standard error.
+ */
+export async function clusterTools(): Promise<Tools> {
+  built ??= build();
+  const bin = await built;
+  const assets = process.env['KUBEBUILDER_ASSETS'];
+  const path = (name: Tool) => {
+    const given = assets && join(assets, name);
+    return given && existsSync(given) ? given : join(bin, name);
+  };
+  return { bin, path };
+}
+
+function build(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(join(ROOT, 'test/cluster/tools/build.sh'), { stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => (code === 0 ? resolve(printed.trim()) : reject(new Error(`test/cluster/tools/build.sh: exit ${code}`))));
+  });
+}
