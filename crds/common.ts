@@ -47,6 +47,9 @@ export const MODULE_NAME_PATTERN = /^[A-Za-z0-9_]+$/;
 /** A file on the node; `..`, `.` and empty segments are refused by a CEL rule, since RE2 has no lookahead. */
 export const HOST_PATH_PATTERN = /^\/[A-Za-z0-9._+~@/-]+\.ko$/;
 
+/** RFC 3339 in UTC to the second, which Date.parse takes. */
+export const INSTANT_PATTERN = /^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
+
 /** metav1.Condition, whose `status` is a string because Unknown is a value. */
 export const Condition = z.object({
   type: z.string().check(z.maxLength(316), doc('type names the condition: Ready is the rollup, Progressing and Stalled stand beside it.')),

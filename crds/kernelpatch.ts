@@ -1,7 +1,7 @@
 /** KernelPatch: one deliverable. What it fixes, and what is true for each kernel. Facts only; consent is PatchPolicy's. */
 import * as z from 'zod/mini';
 import {
-  BUILD_ID_PATTERN, HOST_PATH_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc,
+  BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc,
 } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
@@ -11,10 +11,20 @@ export type KernelState = (typeof KERNEL_STATES)[number];
 
 const Cve = z
   .object({
-    id: z.string().check(z.maxLength(24), z.regex(/^CVE-[0-9]{4}-[0-9]{4,12}$/), doc('id is the CVE, as CVE-2026-31431.')),
+    id: z.string().check(
+      z.maxLength(24),
+      z.regex(/^CVE-[0-9]{4}-[0-9]{4,12}$/),
+      doc('id is the CVE, as CVE-2026-31431.', { patternMessage: 'id must be a CVE: CVE, its year and its number, as CVE-2026-31431' }),
+    ),
     severity: z.optional(z.enum(['Critical', 'High', 'Medium', 'Low', 'Unknown']).check(doc('severity is Critical, High, Medium, Low or Unknown.'))),
     disclosedAt: z.optional(
-      z.iso.datetime().check(z.maxLength(64), doc('disclosedAt is when the CVE became public, RFC 3339 in UTC, as 2026-11-20T09:00:00Z.')),
+      z.string().check(
+        z.maxLength(64),
+        z.regex(INSTANT_PATTERN),
+        doc('disclosedAt is when the CVE became public, RFC 3339 in UTC, as 2026-11-20T09:00:00Z.', {
+          patternMessage: 'disclosedAt must be RFC 3339 in UTC: write it as 2026-11-20T09:00:00Z',
+        }),
+      ),
     ),
   })
   .check(doc('A CVE that this patch closes.'));
@@ -27,6 +37,7 @@ const Source = z
         z.maxLength(1024),
         z.regex(HOST_PATH_PATTERN),
         doc('hostPath is the module file on the node: absolute, uncompressed, ending in .ko, as /var/lib/livepatches/fix.ko.', {
+          patternMessage: 'hostPath must be an absolute path of an uncompressed module: letters, digits and ._+~@- between the slashes, ending in .ko, as /var/lib/livepatches/fix.ko',
           cel: [
             {
               rule: "!self.contains('/../') && !self.contains('/./') && !self.contains('//')",
@@ -46,10 +57,18 @@ const LivePatch = z
         z.minLength(1),
         z.maxLength(55),
         z.regex(MODULE_NAME_PATTERN),
-        doc("name is the module's name as in /sys/kernel/livepatch: letters, digits and _ (the kernel turns - into _)."),
+        doc("name is the module's name as in /sys/kernel/livepatch: letters, digits and _ (the kernel turns - into _).", {
+          patternMessage: 'name must be the module as /sys/kernel/livepatch shows it: letters, digits and _ only (write _ for -, without .ko)',
+        }),
       ),
     source: Source,
-    sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest of the module file in lower-case hex, as sha256sum prints it. Another file is never loaded.')),
+    sha256: z.string().check(
+      z.maxLength(128),
+      z.regex(SHA256_PATTERN),
+      doc('sha256 is the digest of the module file in lower-case hex, as sha256sum prints it. Another file is never loaded.', {
+        patternMessage: 'sha256 must be the 64 lower-case hex digits that sha256sum prints for the module file, without a prefix',
+      }),
+    ),
     replace: z._default(z.boolean(), true).check(doc('replace says that the module is cumulative: the kernel takes over from all earlier live patches (atomic replace).')),
     reversible: z._default(z.boolean(), true).check(doc('reversible says that the module may be disabled again. false: a withdrawn patch stays until the next boot.')),
   })
@@ -58,18 +77,46 @@ export type LivePatchSpec = z.infer<typeof LivePatch>;
 
 const KernelEntry = z
   .object({
-    release: z.optional(z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_PATTERN), doc('release is the kernel as `uname -r` prints it on the node.'))),
+    release: z.optional(
+      z.string().check(
+        z.maxLength(64),
+        z.regex(KERNEL_RELEASE_PATTERN),
+        doc('release is the kernel as `uname -r` prints it on the node.', {
+          patternMessage: 'release must be one kernel as `uname -r` prints it, as 6.12.107+deb13-cloud-amd64; for several write releasePattern, as 6.12.*',
+        }),
+      ),
+    ),
     releasePattern: z.optional(
-      z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_GLOB_PATTERN), doc('releasePattern names many kernels: * stands for any characters. An exact release elsewhere in the list wins; then the first match.')),
+      z.string().check(
+        z.maxLength(64),
+        z.regex(KERNEL_RELEASE_GLOB_PATTERN),
+        doc('releasePattern names many kernels: * stands for any characters. An exact release elsewhere in the list wins; then the first match.', {
+          patternMessage: 'releasePattern must begin with a digit or * and hold letters, digits, ._+~- and * only, as 6.12.*-cloud-amd64',
+        }),
+      ),
     ),
     buildID: z.optional(
       z
         .string()
-        .check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the GNU build id of the running kernel (/sys/kernel/notes), lower-case hex. When given, a node with another one is Unknown, whatever its release.')),
+        .check(
+          z.maxLength(64),
+          z.regex(BUILD_ID_PATTERN),
+          doc('buildID is the GNU build id of the running kernel (/sys/kernel/notes), lower-case hex. When given, a node with another one is Unknown, whatever its release.', {
+            patternMessage: 'buildID must be a GNU build id in lower-case hex, 16 to 64 digits, as `readelf -n vmlinux` prints it',
+          }),
+        ),
     ),
     state: z.enum(KERNEL_STATES).check(doc('state is Affected, Fixed, NotAffected or UnderInvestigation (the words of OpenVEX).')),
     livePatch: z.optional(LivePatch),
-    rebootInto: z.optional(z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_PATTERN), doc('rebootInto is the fixed kernel a node of this release boots into when no live patch fits.'))),
+    rebootInto: z.optional(
+      z.string().check(
+        z.maxLength(64),
+        z.regex(KERNEL_RELEASE_PATTERN),
+        doc('rebootInto is the fixed kernel a node of this release boots into when no live patch fits.', {
+          patternMessage: 'rebootInto must be one kernel as `uname -r` prints it, as 6.12.117+deb13-cloud-amd64',
+        }),
+      ),
+    ),
   })
   .check(
     doc('What is true for one kernel, or for a pattern of them.', {

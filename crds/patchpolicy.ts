@@ -4,8 +4,12 @@ import { DISRUPTIONS, conditions, doc, labelSelector } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
 /** A count of nodes, or a share of the selected nodes rounded up, so that a share is never nothing. */
-const nodeCount = (description: string) =>
-  z.string().check(z.maxLength(5), z.regex(/^([1-9][0-9]{0,3}|[1-9][0-9]?%|100%)$/), doc(description));
+const nodeCount = (name: string, description: string) =>
+  z.string().check(
+    z.maxLength(16),
+    z.regex(/^([1-9][0-9]{0,3}|[1-9][0-9]?%|100%)$/),
+    doc(description, { patternMessage: `${name} must be a number of nodes from "1" to "9999", or a share from "1%" to "100%"` }),
+  );
 
 export const MODES = ['Apply', 'Plan'] as const;
 export type Mode = (typeof MODES)[number];
@@ -21,7 +25,7 @@ export const PatchPolicySpec = z
     rollout: z._default(
       z
         .object({
-          maxInFlight: z._default(nodeCount('maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
+          maxInFlight: z._default(nodeCount('maxInFlight', 'maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
           failureBudget: z._default(
             z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load is no failure.')),
             1,

@@ -3,6 +3,9 @@ import * as z from 'zod/mini';
 import { GROUP, PATTERN_MESSAGE, VERSION } from './common.ts';
 import type { CelRule, KindDefinition } from './common.ts';
 
+/** `kubectl get kernelpatching` lists all three kinds. kubectl puts a category before a kind of the same name, so it must not be one. */
+export const CATEGORY = 'kernelpatching';
+
 export type Schema = z.core.JSONSchema.BaseSchema;
 
 /** zod bounds every integer by what a double holds exactly; the API server's integers are int64 and need no such bound. */
@@ -11,14 +14,17 @@ function dropSafeIntegerBounds(schema: Schema): void {
   if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
 }
 
+function rulesOf(schema: Schema): readonly CelRule[] {
+  return (schema['x-kubernetes-validations'] as readonly CelRule[] | undefined) ?? [];
+}
+
 /** The API server answers a pattern with the pattern; as a CEL rule it answers with what to write. */
 function patternToRule(schema: Schema): void {
   const message = schema[PATTERN_MESSAGE];
-  if (typeof message !== 'string') return;
+  if (typeof message !== 'string' || schema.pattern === undefined) return;
+  schema['x-kubernetes-validations'] = [{ rule: `self.matches(r'${schema.pattern}')`, message }, ...rulesOf(schema)];
   delete schema[PATTERN_MESSAGE];
-  const rules: CelRule[] = [{ rule: `self.matches(r'${schema.pattern}')`, message }];
   delete schema.pattern;
-  schema['x-kubernetes-validations'] = [...rules, ...((schema['x-kubernetes-validations'] as CelRule[] | undefined) ?? [])];
 }
 
 /** The OpenAPI v3 schema of one part of a kind. Throws where zod or assertStructural finds what the API server would refuse. */
@@ -37,12 +43,15 @@ export function structuralSchema(type: z.ZodMiniType): Schema {
 }
 
 /** Words of JSON schema that a structural schema may not use, or that make the API server drop or refuse what zod means. */
-const REFUSED = ['$ref', '$defs', 'definitions', 'oneOf', 'anyOf', 'allOf', 'not', 'const', 'propertyNames', PATTERN_MESSAGE] as const;
+const REFUSED = ['$ref', '$defs', 'definitions', 'oneOf', 'anyOf', 'allOf', 'not', 'const', 'propertyNames'] as const;
+/** In a pattern or a CEL rule: what JavaScript's regular expressions can and the API server's RE2 can not. */
+const LOOKAROUND = /\(\?<?[=!]/;
 
 function problemsAt(schema: Schema, path: string): string[] {
   const problems = REFUSED.filter((word) => word in schema).map((word) => `${word} is not structural: write optional members and a CEL rule`);
   if (schema.additionalProperties === false) problems.push('additionalProperties: false stands against pruning: use z.object, not z.strictObject');
-  if (schema.pattern !== undefined && /\(\?<?[=!]/.test(schema.pattern)) problems.push('the pattern looks around, which RE2 can not: write a CEL rule');
+  if ([schema.pattern ?? '', ...rulesOf(schema).map((rule) => rule.rule)].some((text) => LOOKAROUND.test(text))) problems.push('the pattern looks around, which RE2 can not: write a CEL rule');
+  if (PATTERN_MESSAGE in schema) problems.push('has a patternMessage without a pattern: add z.regex');
   if (typeof schema.type !== 'string') problems.push('has no single type');
   return problems.map((problem) => `${path}: ${problem}`);
 }
@@ -88,7 +97,7 @@ export function customResourceDefinition(kind: KindDefinition) {
         plural: kind.plural,
         singular: kind.singular,
         shortNames: kind.shortNames,
-        categories: ['kernelpatch'],
+        categories: [CATEGORY],
       },
       versions: [
         {

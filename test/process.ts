@@ -41,6 +41,18 @@ export async function must(argv: readonly string[], options: RunOptions = {}): P
   return result.stdout;
 }
 
+/** As must, with standard error shown as it comes: for commands that take minutes and say how far they are. Gives the last line printed. */
+export function stream(argv: readonly string[]): Promise<string> {
+  const [command = '', ...args] = argv;
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => (code === 0 ? resolve(printed.trimEnd().split('\n').at(-1) ?? '') : reject(new Error(`${argv.join(' ')}: exit ${code}`))));
+  });
+}
+
 export interface Daemon {
   readonly name: string;
   readonly pid: number;

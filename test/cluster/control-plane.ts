@@ -13,8 +13,6 @@ import type { Tools } from './tools.ts';
 export const HOST_SEEN_BY_GUESTS = '10.0.2.2';
 export const SERVICE_CIDR = '10.96.0.0/16';
 const SERVICE_IP = '10.96.0.1';
-/** Nodes get a /24 each of it. */
-export const POD_CIDR = '10.244.0.0/16';
 
 export interface ControlPlaneOptions {
   /** Keeps certificates, ports, etcd's data and logs. Started again with the same directory it is the same cluster. */
@@ -183,7 +181,7 @@ class RealControlPlane implements ControlPlane {
     this.#launch('kube-controller-manager', [
       `--kubeconfig=${managerConfig}`, '--bind-address=127.0.0.1', `--secure-port=${this.#ports.controllerManager}`,
       `--service-account-private-key-file=${await this.#serviceAccountKey()}`, `--root-ca-file=${this.authority.ca}`, '--use-service-account-credentials=true',
-      '--allocate-node-cidrs=true', `--cluster-cidr=${POD_CIDR}`, `--service-cluster-ip-range=${SERVICE_CIDR}`, '--leader-elect=false',
+      '--leader-elect=false',
     ]);
     this.#launch('kube-scheduler', [`--kubeconfig=${schedulerConfig}`, '--bind-address=127.0.0.1', `--secure-port=${this.#ports.scheduler}`, '--leader-elect=false']);
     await waitFor('the default ServiceAccount', { seconds: 60 }, async () => (await this.kubectl(['get', 'serviceaccount', 'default'])).code === 0 || undefined);

@@ -1,8 +1,8 @@
 /** The programs of the test cluster, built once from pinned Go modules (tools/). */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { spawn } from 'node:child_process';
 import { ROOT } from '../cache.ts';
+import { stream } from '../process.ts';
 
 export interface Tools {
   /** Where kubectl and helm are. */
@@ -18,7 +18,7 @@ let built: Promise<string> | undefined;
  * there; the rest is built on first use, which takes minutes and says so on standard error.
  */
 export async function clusterTools(): Promise<Tools> {
-  built ??= build();
+  built ??= stream([join(ROOT, 'test/cluster/tools/build.sh')]);
   const bin = await built;
   const assets = process.env['KUBEBUILDER_ASSETS'];
   const path = (name: Tool) => {
@@ -26,14 +26,4 @@ export async function clusterTools(): Promise<Tools> {
     return given && existsSync(given) ? given : join(bin, name);
   };
   return { bin, path };
-}
-
-function build(): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(join(ROOT, 'test/cluster/tools/build.sh'), { stdio: ['ignore', 'pipe', 'inherit'] });
-    let printed = '';
-    child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
-    child.on('error', reject);
-    child.on('close', (code) => (code === 0 ? resolve(printed.trim()) : reject(new Error(`test/cluster/tools/build.sh: exit ${code}`))));
-  });
 }

@@ -1,0 +1,135 @@
+/**
+ * The agent's loop: look at the kernel, decide, report, do one thing, look again. Level-based: each turn starts from the kernel's state and
+ * the newest intent, so an intent that changes in the middle of a transition turns it round. One turn at a time, so one transition at a time.
+ */
+import type { Logger } from 'pino';
+import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
+import { codeOf } from '../kernel/errors.ts';
+import { readFacts } from '../kernel/facts.ts';
+import type { KernelFacts } from '../kernel/facts.ts';
+import { readPatches } from '../kernel/patches.ts';
+import { decide, pickEffect } from './decide.ts';
+import type { Entry } from './decide.ts';
+import type { Memory } from './memory.ts';
+import { recall } from './memory.ts';
+import type { AgentMetrics } from './metrics.ts';
+import { buildStatus } from './report.ts';
+import { createReporter } from './reporter.ts';
+import { lookAgainIn } from './rules.ts';
+import { runStep } from './run.ts';
+import type { Machine } from './run.ts';
+import { STEPS } from './steps.ts';
+import { wakeable } from './wake.ts';
+
+/** Facts change rarely and nothing tells when: taint, patches loaded by others, installed kernels. Reading them takes some milliseconds. */
+const FACTS_MILLISECONDS = 30_000;
+
+export interface AgentOptions {
+  readonly machine: Machine;
+  /** Writes the status of this node's NodeKernel. Throws KernelPatchError. */
+  readonly writeStatus: (status: NodeKernelStatus) => Promise<void>;
+  readonly agentVersion: string;
+  readonly log: Logger;
+  readonly metrics: AgentMetrics;
+}
+
+export interface Agent {
+  /** The NodeKernel as it is now; undefined when there is none. */
+  accept(object: NodeKernel | undefined): void;
+  /** Ends after the signal, with the effect under way finished; what the kernel goes on with, the next agent finds. */
+  run(signal: AbortSignal): Promise<void>;
+  /** When the last turn ended, on the monotonic clock. */
+  readonly lastTurnAt: number;
+}
+
+export function createAgent({ machine, writeStatus, agentVersion, log, metrics }: AgentOptions): Agent {
+  const { host, clock } = machine;
+  const wake = wakeable(clock);
+  const reporter = createReporter({ clock, writeStatus, log, metrics });
+  let object: NodeKernel | undefined;
+  let facts: { readonly value: KernelFacts; readonly at: number } | undefined;
+  let memories: ReadonlyMap<string, Memory> | undefined;
+  let lastTurnAt = clock.monotonic();
+
+  async function freshFacts(): Promise<KernelFacts> {
+    const now = clock.monotonic();
+    if (facts === undefined || now - facts.at >= FACTS_MILLISECONDS) facts = { value: await readFacts(host), at: now };
+    return facts.value;
+  }
+
+  /** Only the first object after the start tells something that the agent does not remember itself: its last report. */
+  function recallAll(current: NodeKernel, bootID: string): ReadonlyMap<string, Memory> {
+    const generation = current.metadata.generation ?? 0;
+    return new Map((current.spec.livePatches ?? []).map((wanted) => [wanted.name, recall(wanted, current.status, generation, bootID)]));
+  }
+
+  /** Returns when to look again, in milliseconds. */
+  async function turn(current: NodeKernel): Promise<number> {
+    const currentFacts = await freshFacts();
+    const wanted = current.spec.livePatches ?? [];
+    const patches = await readPatches(host, wanted.map(({ name }) => name));
+    const entries = decide(wanted, patches, memories ?? recallAll(current, currentFacts.bootID), clock.monotonic());
+    memories = new Map(entries.map(({ view }) => [view.wanted.name, view.memory]));
+    for (const { view, step, changed } of entries) {
+      if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
+    }
+    const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts }));
+    const status = buildStatus({ object: current, facts: currentFacts, patches, outlooks, previous: reporter.written, agentVersion, now: clock.now() });
+    metrics.observe(status);
+    const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
+    const offerAgain = await reporter.offer(status, inProgress);
+    const due = pickEffect(entries);
+    if (due !== undefined) return carryOut(due);
+    const waits = entries.map(({ view, step }) => lookAgainIn(view, step) ?? Infinity);
+    return Math.min(FACTS_MILLISECONDS, offerAgain, ...waits);
+  }
+
+  /** After a step that was just begun the kernel is looked at again at once; a repeated or refused one waits for a poll's pause. */
+  async function carryOut({ view, step }: Entry): Promise<number> {
+    const pause = lookAgainIn(view, step) ?? 0;
+    try {
+      const memory = await runStep(machine, view, step);
+      memories = new Map(memories).set(view.wanted.name, memory);
+      metrics.count(step.name, memory.failure === undefined ? 'ok' : 'failed');
+      return view.memory.step?.since === view.now ? 0 : pause;
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error;
+      log.warn({ livePatch: view.wanted.name, step: step.name, err: error }, 'step was not taken');
+      metrics.count(step.name, 'failed');
+      return pause;
+    } finally {
+      facts = undefined;
+    }
+  }
+
+  async function turnOrPause(): Promise<number> {
+    if (object === undefined) return FACTS_MILLISECONDS;
+    try {
+      return await turn(object);
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error;
+      log.error({ err: error }, 'node could not be read');
+      return FACTS_MILLISECONDS;
+    }
+  }
+
+  return {
+    accept(next) {
+      if (next?.metadata.uid !== object?.metadata.uid) reporter.assume(next?.status);
+      object = next;
+      wake.up();
+    },
+    async run(signal) {
+      await host.clearStage();
+      signal.addEventListener('abort', () => wake.up());
+      while (!signal.aborted) {
+        const pause = await turnOrPause();
+        lastTurnAt = clock.monotonic();
+        if (pause > 0 && !signal.aborted) await wake.sleep(pause);
+      }
+    },
+    get lastTurnAt() {
+      return lastTurnAt;
+    },
+  };
+}

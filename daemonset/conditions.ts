@@ -1,0 +1,85 @@
+/** The three conditions of a NodeKernel. Pure. */
+import type { Condition } from '../crds/common.ts';
+import type { Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { KernelPatchState } from '../kernel/patches.ts';
+import { STEPS } from './steps.ts';
+import type { Step } from './steps.ts';
+
+/** A wanted live patch, where it stands in the kernel, and what is being done about it. */
+export interface Outlook {
+  readonly wanted: WantedLivePatch;
+  readonly kernel: KernelPatchState;
+  readonly step: Step;
+  readonly attempts: number;
+}
+
+export interface Judgement {
+  readonly status: Condition['status'];
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** True: the node is open to no selected CVE, and every live patch is as wanted. */
+export function judgeReady(plan: Plan | undefined, outlooks: readonly Outlook[]): Judgement {
+  if (plan === undefined) return { status: 'Unknown', reason: 'NotPlanned', message: 'the operator has not decided for this node yet' };
+  const trouble = findTrouble(outlooks);
+  if (trouble !== undefined) return { status: trouble.state === 'Unknown' ? 'Unknown' : 'False', reason: trouble.reason, message: trouble.message };
+  const moving = findMoving(outlooks);
+  if (moving !== undefined) return { status: 'False', reason: moving.reason, message: moving.message };
+  return judgePlan(plan, outlooks);
+}
+
+function judgePlan(plan: Plan, outlooks: readonly Outlook[]): Judgement {
+  const { action, mode, reason, message } = plan;
+  switch (action) {
+    case 'None':
+      return { status: 'True', reason, message };
+    case 'Unknown':
+      return { status: 'Unknown', reason, message };
+    case 'Blocked':
+      return { status: 'False', reason, message };
+    case 'LivePatch':
+      return mode === 'Plan' ? planOnly(plan) : judgeLivePatches(plan, outlooks);
+    case 'Kexec':
+    case 'Reboot':
+      return mode === 'Plan' ? planOnly(plan) : { status: 'False', reason: `${action}Planned`, message };
+    default:
+      return action satisfies never;
+  }
+}
+
+function planOnly({ action, message, policy }: Plan): Judgement {
+  return { status: 'False', reason: 'PlanOnly', message: `${action} would fix this node: ${message}. PatchPolicy ${policy} is in mode Plan, so nothing is done` };
+}
+
+/** Closed when each patch that asks for something asks for a live patch, and that one is active. */
+function judgeLivePatches(plan: Plan, outlooks: readonly Outlook[]): Judgement {
+  const active = outlooks.filter(({ wanted, step }) => wanted.desired === 'Loaded' && step.state === 'Active');
+  const closed = new Set(active.map(({ wanted }) => wanted.kernelPatch));
+  const open = plan.patches.find(({ kernelPatch, action }) => action !== 'None' && !(action === 'LivePatch' && closed.has(kernelPatch)));
+  if (open !== undefined) return { status: open.action === 'Unknown' ? 'Unknown' : 'False', reason: open.reason, message: `${open.kernelPatch}: ${open.message}` };
+  if (active.length === 0) return { status: 'False', reason: plan.reason, message: plan.message };
+  return { status: 'True', reason: 'LivePatched', message: active.map(({ step }) => step.message).join('; ') };
+}
+
+export function judgeProgressing(outlooks: readonly Outlook[]): Judgement {
+  const moving = findMoving(outlooks);
+  if (moving === undefined) return { status: 'False', reason: 'Settled', message: 'nothing is being done on this node' };
+  return { status: 'True', reason: moving.reason, message: moving.message };
+}
+
+export function judgeStalled(outlooks: readonly Outlook[]): Judgement {
+  const trouble = findTrouble(outlooks);
+  if (trouble === undefined) return { status: 'False', reason: 'NotStalled', message: 'nothing stands in the way' };
+  const again = trouble.state === 'Failed' ? 'It is tried again when its KernelPatch changes the live patch, or after a reboot' : 'It is checked again every 30 s';
+  return { status: 'True', reason: trouble.reason, message: `${trouble.message}. ${again}` };
+}
+
+function findTrouble(outlooks: readonly Outlook[]) {
+  const ofState = (state: string) => outlooks.find(({ step }) => step.state === state);
+  return (ofState('Failed') ?? ofState('Refused') ?? ofState('Unknown'))?.step;
+}
+
+function findMoving(outlooks: readonly Outlook[]) {
+  return outlooks.find(({ step }) => STEPS[step.name].kind !== 'Final')?.step;
+}

@@ -1,0 +1,53 @@
+/** The agent's settings. The only file that reads the environment. */
+import * as z from 'zod/mini';
+
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** Set by the DaemonSet, except the last four, which have the defaults of a pod and are there for tests. */
+const Environment = z.object({
+  NODE_NAME: z.string().check(z.minLength(1)),
+  HOST_ROOT: z._default(z.string().check(z.startsWith('/')), '/host'),
+  LOG_LEVEL: z._default(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']), 'info'),
+  METRICS_PORT: z._default(z.coerce.number().check(z.int(), z.minimum(0), z.maximum(65_535)), 9102),
+  KUBERNETES_SERVICE_HOST: z.optional(z.string()),
+  KUBERNETES_SERVICE_PORT: z._default(z.string(), '443'),
+  API_URL: z.optional(z.url()),
+  API_CA_FILE: z._default(z.string(), `${SERVICE_ACCOUNT}/ca.crt`),
+  API_TOKEN_FILE: z._default(z.string(), `${SERVICE_ACCOUNT}/token`),
+  STAGING_DIRECTORY: z._default(z.string(), '/run/kernelpatch'),
+});
+
+export interface Config {
+  readonly nodeName: string;
+  readonly hostRoot: string;
+  readonly stagingDirectory: string;
+  readonly logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
+  readonly metricsPort: number;
+  readonly api: { readonly baseURL: string; readonly caFile: string; readonly tokenFile: string };
+}
+
+/** The settings, or one sentence for each variable that is wrong. */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config | readonly string[] {
+  const parsed = z.safeParse(Environment, environment);
+  if (!parsed.success) return parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const set = parsed.data;
+  const baseURL = set.API_URL ?? (set.KUBERNETES_SERVICE_HOST && `https://${bracketed(set.KUBERNETES_SERVICE_HOST)}:${set.KUBERNETES_SERVICE_PORT}`);
+  if (!baseURL) return ['KUBERNETES_SERVICE_HOST: missing; run the agent in a pod, or set API_URL, API_CA_FILE and API_TOKEN_FILE'];
+  return {
+    nodeName: set.NODE_NAME,
+    hostRoot: set.HOST_ROOT,
+    stagingDirectory: set.STAGING_DIRECTORY,
+    logLevel: set.LOG_LEVEL,
+    metricsPort: set.METRICS_PORT,
+    api: { baseURL, caFile: set.API_CA_FILE, tokenFile: set.API_TOKEN_FILE },
+  };
+}
+
+export function readEnvironment(): Config | readonly string[] {
+  return readConfig(process.env);
+}
+
+/** An IPv6 address in a URL. */
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

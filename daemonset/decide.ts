@@ -1,0 +1,55 @@
+/** From the intent and the kernel's state to the next step of each wanted live patch, and to the one that is carried out now. Pure. */
+import type { WantedLivePatch } from '../crds/nodekernel.ts';
+import type { KernelPatchState } from '../kernel/patches.ts';
+import { phaseOf } from '../kernel/patches.ts';
+import type { Memory } from './memory.ts';
+import { began, memoryFor, undone } from './memory.ts';
+import { identityOf, isUndone, nextStep } from './rules.ts';
+import type { EntryView } from './rules.ts';
+import { STEPS } from './steps.ts';
+import type { Step, StepName } from './steps.ts';
+
+export interface Entry {
+  /** With the memory as it is once the step has begun. */
+  readonly view: EntryView;
+  readonly step: Step;
+  /** The step, or its reason, is another one than at the last look. */
+  readonly changed: boolean;
+}
+
+export type Patches = ReadonlyMap<string, KernelPatchState>;
+
+export function decide(wanted: readonly WantedLivePatch[], patches: Patches, memories: ReadonlyMap<string, Memory>, now: number): readonly Entry[] {
+  const views = wanted.map((entry) => lookAt(entry, patches, memories.get(entry.name), now));
+  return views.map((view, index) => {
+    const complete = { ...view, replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name };
+    const step = nextStep(complete);
+    const before = complete.memory.step;
+    return { view: { ...complete, memory: began(complete.memory, step, now) }, step, changed: before?.reason !== step.reason };
+  });
+}
+
+/**
+ * Files are compared first: what is already there decides what the others need. Then the list's own order, and none before the kernel has
+ * finished with the one in front of it. undefined: there is nothing to do now.
+ */
+export function pickEffect(entries: readonly Entry[]): Entry | undefined {
+  const inspect = entries.find(({ step }) => step.name === 'Inspect');
+  if (inspect !== undefined) return inspect;
+  const first = entries.find(({ step }) => STEPS[step.name].kind === 'Effect' || KERNEL_WAITS.has(step.name));
+  return first !== undefined && STEPS[first.step.name].kind === 'Effect' ? first : undefined;
+}
+
+/** While these last, the kernel would refuse another change anyway. */
+const KERNEL_WAITS: ReadonlySet<StepName> = new Set(['AwaitModule', 'AwaitTransition', 'AwaitUnload', 'AwaitOther']);
+
+function lookAt(wanted: WantedLivePatch, patches: Patches, earlier: Memory | undefined, now: number): EntryView {
+  const kernel = patches.get(wanted.name) ?? { name: wanted.name, livePatch: undefined, module: undefined };
+  const otherTransition = [...patches.values()].find(({ name, livePatch }) => name !== wanted.name && livePatch?.transition === 'on')?.name;
+  const view: EntryView = { wanted, kernel, memory: memoryFor(wanted, earlier), otherTransition, replacedBy: undefined, now };
+  return view.memory.undoing && isUndone(view) ? { ...view, memory: undone(view.memory, now) } : view;
+}
+
+function replacesEarlier(view: EntryView): boolean {
+  return view.wanted.desired === 'Loaded' && view.wanted.replace && phaseOf(view.kernel) === 'Enabled' && identityOf(view) !== 'Foreign';
+}

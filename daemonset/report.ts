@@ -1,0 +1,141 @@
+/** The status of a NodeKernel from what was seen. Pure: the earlier status and the time are arguments. */
+import type { Condition } from '../crds/common.ts';
+import type { LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
+import { timestamp } from '../kernel/clock.ts';
+import type { KernelFacts } from '../kernel/facts.ts';
+import type { KernelPatchState, Phase } from '../kernel/patches.ts';
+import { phaseOf } from '../kernel/patches.ts';
+import { judgeProgressing, judgeReady, judgeStalled } from './conditions.ts';
+import type { Judgement, Outlook } from './conditions.ts';
+
+export interface ReportInput {
+  readonly object: NodeKernel;
+  readonly facts: KernelFacts;
+  readonly patches: ReadonlyMap<string, KernelPatchState>;
+  readonly outlooks: readonly Outlook[];
+  /** What the API server has: its times stay while what they belong to stays. */
+  readonly previous: NodeKernelStatus | undefined;
+  readonly agentVersion: string;
+  readonly now: Date;
+}
+
+// Bounds of the protocol (crds/nodekernel.ts).
+const MAX_PATCHES = 64;
+const MAX_FUNCTIONS = 256;
+const MAX_FUNCTION_CHARACTERS = 512;
+const MAX_ACTIVE_CHARACTERS = 512;
+const MAX_MESSAGE_CHARACTERS = 1024;
+const MAX_CONDITION_CHARACTERS = 4096;
+
+export function buildStatus(input: ReportInput): NodeKernelStatus {
+  const { object, facts, outlooks } = input;
+  const generation = object.metadata.generation ?? 0;
+  return {
+    observedGeneration: generation,
+    agentVersion: input.agentVersion,
+    bootID: facts.bootID,
+    kernel: {
+      release: facts.release,
+      buildID: facts.buildID,
+      taint: facts.taint,
+      taintFlags: facts.taintFlags,
+      lockdown: facts.lockdown,
+      livePatching: facts.livePatching,
+      kexec: facts.kexec,
+    },
+    installedKernels: [...facts.installedKernels],
+    state: sumUp(outlooks),
+    active: describeActive(input.patches),
+    livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeForeign(input)].slice(0, MAX_PATCHES),
+    conditions: [
+      condition('Ready', judgeReady(object.spec.plan, outlooks), input),
+      condition('Progressing', judgeProgressing(outlooks), input),
+      condition('Stalled', judgeStalled(outlooks), input),
+    ],
+  };
+}
+
+/** From furthest to nearest to Active. */
+const FURTHEST_FIRST: readonly NodeState[] = ['Failed', 'Refused', 'Unknown', 'Pending', 'Unloading', 'Loading', 'Transitioning', 'Active'];
+
+function sumUp(outlooks: readonly Outlook[]): NodeState {
+  return FURTHEST_FIRST.find((state) => outlooks.some(({ step }) => step.state === state)) ?? 'Idle';
+}
+
+function describeActive(patches: ReadonlyMap<string, KernelPatchState>): string {
+  const names = [...patches.values()].filter((patch) => phaseOf(patch) === 'Enabled').map(({ name }) => name);
+  return clip(names.join(','), MAX_ACTIVE_CHARACTERS);
+}
+
+function describeWanted({ wanted, kernel, step, attempts }: Outlook, { previous, now }: ReportInput): readonly LivePatchReport[] {
+  if (step.state === 'Absent' || step.state === 'Pending') return [];
+  const functions = functionsOf(kernel);
+  const earlier = previous?.livePatches.find(({ name, state, sha256 }) => name === wanted.name && state === step.state && sha256 === wanted.sha256);
+  return [
+    {
+      name: wanted.name,
+      origin: 'KernelPatch',
+      kernelPatch: wanted.kernelPatch,
+      sha256: wanted.sha256,
+      state: step.state,
+      reason: step.reason,
+      message: clip(step.message, MAX_MESSAGE_CHARACTERS),
+      ...(attempts > 0 && { attempts }),
+      ...(functions.length > 0 && { functions }),
+      since: earlier?.since ?? timestamp(now),
+    },
+  ];
+}
+
+const FOREIGN_STATES: Readonly<Record<Phase, LivePatchReport['state'] | undefined>> = {
+  Gone: undefined,
+  Coming: undefined,
+  Leftover: undefined,
+  Enabling: 'Transitioning',
+  Enabled: 'Active',
+  Disabling: 'Unloading',
+  Disabled: 'Unloading',
+  Unreadable: 'Unknown',
+};
+
+function describeForeign({ patches, outlooks, previous, now }: ReportInput): readonly LivePatchReport[] {
+  const wanted = new Set(outlooks.map((outlook) => outlook.wanted.name));
+  return [...patches.values()].flatMap((patch): LivePatchReport[] => {
+    const state = FOREIGN_STATES[phaseOf(patch)];
+    if (wanted.has(patch.name) || state === undefined) return [];
+    const functions = functionsOf(patch);
+    const earlier = previous?.livePatches.find((report) => report.name === patch.name && report.state === state);
+    return [
+      {
+        name: patch.name,
+        origin: 'Foreign',
+        state,
+        reason: 'Foreign',
+        message: 'no KernelPatch asks for it; it is shown and left alone',
+        ...(functions.length > 0 && { functions }),
+        since: earlier?.since ?? timestamp(now),
+      },
+    ];
+  });
+}
+
+function functionsOf({ livePatch }: KernelPatchState): string[] {
+  const functions = livePatch?.objects.flatMap((object) => object.functions) ?? [];
+  return functions.slice(0, MAX_FUNCTIONS).map((name) => clip(name, MAX_FUNCTION_CHARACTERS));
+}
+
+function condition(type: string, judgement: Judgement, { object, previous, now }: ReportInput): Condition {
+  const earlier = previous?.conditions?.find((candidate) => candidate.type === type && candidate.status === judgement.status);
+  return {
+    type,
+    status: judgement.status,
+    observedGeneration: object.metadata.generation ?? 0,
+    lastTransitionTime: earlier?.lastTransitionTime ?? timestamp(now),
+    reason: judgement.reason,
+    message: clip(judgement.message, MAX_CONDITION_CHARACTERS),
+  };
+}
+
+function clip(text: string, limit: number): string {
+  return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
+}

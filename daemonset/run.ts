@@ -1,0 +1,93 @@
+/** Carries out one step of the table. The only code of the agent that changes the machine. */
+import type { WantedLivePatch } from '../crds/nodekernel.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { describeLoadError } from '../kernel/errno.ts';
+import { KernelPatchError } from '../kernel/errors.ts';
+import type { KernelFacts } from '../kernel/facts.ts';
+import { readFacts } from '../kernel/facts.ts';
+import type { Host } from '../kernel/host.ts';
+import type { ReadModule } from '../kernel/livepatch.ts';
+import { insertModule, readModuleFile, removeModule, setEnabled } from '../kernel/livepatch.ts';
+import { refuseFile, refuseLoad } from '../kernel/preflight.ts';
+import type { Memory } from './memory.ts';
+import { attempted, failed, identified, refused } from './memory.ts';
+import type { EntryView } from './rules.ts';
+import type { Step, StepName } from './steps.ts';
+
+export interface Machine {
+  readonly host: Host;
+  readonly clock: Clock;
+}
+
+/**
+ * The step has been tried once; the memory returned says what it told. Where the patch stands now only the next look at the kernel says.
+ * Steps that wait, and final ones, change nothing. Throws HostUnwritable when `enabled` was not taken, which a race with the kernel can do.
+ */
+export async function runStep(machine: Machine, view: EntryView, step: Step): Promise<Memory> {
+  const effect = EFFECTS[step.name];
+  return effect === undefined ? view.memory : effect(machine, view);
+}
+
+type Effect = (machine: Machine, view: EntryView) => Promise<Memory>;
+
+const EFFECTS: Readonly<Partial<Record<StepName, Effect>>> = {
+  Inspect: inspect,
+  Load: load,
+  Disable: (machine, view) => set(machine, view, false),
+  Enable: (machine, view) => set(machine, view, true),
+  RemoveModule: remove,
+};
+
+async function inspect({ host, clock }: Machine, { wanted, memory }: EntryView): Promise<Memory> {
+  const { finding } = await readModuleFile(host, wanted.hostPath);
+  const refusal = refuseFile(wanted, finding);
+  return refusal === undefined ? remembering(memory, finding) : refused(memory, refusal, clock.monotonic());
+}
+
+function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
+  const buildID = finding.kind === 'Read' ? finding.module?.buildID : undefined;
+  return buildID === undefined ? memory : identified(memory, buildID);
+}
+
+/** Everything is checked on fresh facts and on the very bytes that are then given to the kernel. */
+async function load({ host, clock }: Machine, { wanted, memory, otherTransition }: EntryView): Promise<Memory> {
+  const facts = await readFacts(host);
+  const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
+  const refusal = refuseLoad(wanted, facts, finding);
+  if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
+  const asking = attempted(remembering(memory, finding));
+  const failure = await tryInsert(host, wanted, bytes, { facts, otherTransition });
+  return failure === undefined ? asking : failed(asking, failure, clock.monotonic());
+}
+
+async function tryInsert(host: Host, wanted: WantedLivePatch, bytes: Buffer, context: { facts: KernelFacts; otherTransition: string | undefined }) {
+  try {
+    const answer = await insertModule(host, wanted.name, bytes);
+    return answer.ok ? undefined : describeLoadError(answer.errno, { hostPath: wanted.hostPath, ...context }, answer.stderr);
+  } catch (error) {
+    return describeToolFailure(error);
+  }
+}
+
+async function set({ host }: Machine, { wanted, memory }: EntryView, enabled: boolean): Promise<Memory> {
+  await setEnabled(host, wanted.name, enabled);
+  return memory.undoing ? memory : attempted(memory);
+}
+
+async function remove({ host, clock }: Machine, { wanted, memory }: EntryView): Promise<Memory> {
+  const asking = memory.undoing ? memory : attempted(memory);
+  try {
+    const answer = await removeModule(host, clock, wanted.name);
+    if (answer.ok) return memory;
+    const message = `the disabled module ${wanted.name} could not be removed (${answer.errno}): something still holds it; /sys/module/${wanted.name}/holders on the node may name it`;
+    return failed(asking, { reason: 'RemoveFailed', message, retry: true }, clock.monotonic());
+  } catch (error) {
+    return failed(asking, describeToolFailure(error), clock.monotonic());
+  }
+}
+
+/** insmod or rmmod itself did not work: a fault of the image or of the node, which may pass. */
+function describeToolFailure(error: unknown) {
+  if (!(error instanceof KernelPatchError)) throw error;
+  return { reason: error.code, message: `${error.message}: the node's kernel log may say more`, retry: true };
+}

@@ -1,0 +1,126 @@
+/** Everything that is checked before the kernel is asked to load a module. Pure over what was read. The first reason wins. */
+import type { KernelFacts } from './facts.ts';
+import type { ModuleInfo } from './elf.ts';
+import { releaseOf } from './elf.ts';
+
+/** Why a module is not given to the kernel. */
+export type RefusalReason =
+  | 'BuildIDMismatch'
+  | 'BuildIDUnknown'
+  | 'DigestMismatch'
+  | 'FileMissing'
+  | 'FileTooLarge'
+  | 'FileUnreadable'
+  | 'FtraceDisabled'
+  | 'LivePatchingUnavailable'
+  | 'LockedDown'
+  | 'ModulesDisabled'
+  | 'NameMismatch'
+  | 'NoBuildID'
+  | 'NotALivePatch'
+  | 'NotAModule'
+  | 'SignatureRequired'
+  | 'WrongKernel';
+
+export interface Refusal {
+  readonly reason: RefusalReason;
+  readonly message: string;
+}
+
+/** What is asked for. */
+export interface ModuleOrder {
+  readonly name: string;
+  readonly release: string;
+  readonly buildID?: string | undefined;
+  readonly hostPath: string;
+  readonly sha256: string;
+}
+
+/** What was found at hostPath. `invalid` says why the bytes are no module. */
+export type FileFinding =
+  | { readonly kind: 'Missing' }
+  | { readonly kind: 'TooLarge'; readonly detail: string }
+  | { readonly kind: 'Unreadable'; readonly detail: string }
+  | { readonly kind: 'Read'; readonly sha256: string; readonly module: ModuleInfo | undefined; readonly invalid: string };
+
+/** The file is the one that was asked for, and can be recognised in the kernel by its build id. */
+export function refuseFile(order: ModuleOrder, file: FileFinding): Refusal | undefined {
+  switch (file.kind) {
+    case 'Missing':
+      return refusal('FileMissing', `${order.hostPath} is not on this node: put the module there, or correct source.hostPath`);
+    case 'TooLarge':
+      return refusal('FileTooLarge', `${file.detail}: correct source.hostPath, or strip the module of its debug information`);
+    case 'Unreadable':
+      return refusal('FileUnreadable', `${file.detail}: check the file and the disk of this node`);
+    case 'Read':
+      return refuseContent(order, file.sha256, file.module, file.invalid);
+    default:
+      return file satisfies never;
+  }
+}
+
+/** The kernel may be asked to load the file. */
+export function refuseLoad(order: ModuleOrder, facts: KernelFacts, file: FileFinding): Refusal | undefined {
+  return (
+    refuseKernel(order, facts) ??
+    refuseFile(order, file) ??
+    (file.kind === 'Read' && file.module !== undefined ? refuseModule(order, facts, file.module) : undefined)
+  );
+}
+
+function refusal(reason: RefusalReason, message: string): Refusal {
+  return { reason, message };
+}
+
+function refuseContent(order: ModuleOrder, sha256: string, module: ModuleInfo | undefined, invalid: string): Refusal | undefined {
+  const { hostPath } = order;
+  if (sha256 !== order.sha256) {
+    return refusal('DigestMismatch', `${hostPath} has sha256 ${sha256}, the KernelPatch asks for ${order.sha256}: replace the file, or correct sha256`);
+  }
+  if (module === undefined) return refusal('NotAModule', `${hostPath} is not a kernel module: ${invalid}. Build it again, and take the new sha256`);
+  if (module.name !== order.name) {
+    return refusal('NameMismatch', `${hostPath} is the module ${module.name}, the KernelPatch says ${order.name}: set livePatch.name to ${module.name}, or correct source.hostPath`);
+  }
+  if (!module.livePatch) return refusal('NotALivePatch', `${hostPath} is not marked as a live patch: build it with MODULE_INFO(livepatch, "Y")`);
+  if (module.buildID === undefined) {
+    return refusal('NoBuildID', `${hostPath} has no build id, so it can not be recognised once it is loaded: link it with --build-id=sha1`);
+  }
+  return undefined;
+}
+
+function refuseKernel(order: ModuleOrder, facts: KernelFacts): Refusal | undefined {
+  if (facts.livePatching === 'Unavailable') {
+    return refusal('LivePatchingUnavailable', `kernel ${facts.release} has no live patching (/sys/kernel/livepatch is missing): it needs CONFIG_LIVEPATCH, or a reboot into a fixed kernel`);
+  }
+  if (facts.release !== order.release) {
+    return refusal('WrongKernel', `the node runs ${facts.release}, the live patch is for ${order.release}: list the live patch for ${facts.release} in the KernelPatch`);
+  }
+  if (order.buildID !== undefined && facts.buildID === 'unknown') {
+    return refusal('BuildIDUnknown', `the build id of the running kernel can not be read, the live patch is for ${order.buildID}: check /sys/kernel/notes on the node`);
+  }
+  if (order.buildID !== undefined && facts.buildID !== order.buildID) {
+    return refusal('BuildIDMismatch', `the running kernel has build id ${facts.buildID}, the live patch is for ${order.buildID}: list the live patch for this build in the KernelPatch`);
+  }
+  if (facts.modulesDisabled === 'on') {
+    return refusal('ModulesDisabled', 'this kernel takes no modules until the next boot (kernel.modules_disabled=1): reboot without that setting');
+  }
+  if (facts.ftrace === 'off') {
+    return refusal('FtraceDisabled', 'ftrace is off, and live patches work through it: run `sysctl kernel.ftrace_enabled=1` on the node');
+  }
+  return undefined;
+}
+
+function refuseModule(order: ModuleOrder, facts: KernelFacts, module: ModuleInfo): Refusal | undefined {
+  const built = releaseOf(module);
+  if (built !== facts.release) {
+    return refusal('WrongKernel', `${order.hostPath} is built for kernel ${built}, the node runs ${facts.release}: put the module for ${facts.release} there`);
+  }
+  if (module.signed) return undefined;
+  if (facts.lockdown === 'integrity' || facts.lockdown === 'confidentiality') {
+    return refusal('LockedDown', `the kernel is locked down (${facts.lockdown}) and ${order.hostPath} is not signed: sign it with a key that this kernel trusts`);
+  }
+  if (facts.signaturesEnforced === 'on') {
+    return refusal('SignatureRequired', `the kernel takes signed modules only (module.sig_enforce) and ${order.hostPath} is not signed: sign it with a key that this kernel trusts`);
+  }
+  return undefined;
+}

@@ -1,0 +1,114 @@
+/** The DaemonSet of the agents as it is to be, pure. It exists only while some policy selects a node. */
+import { createHash } from 'node:crypto';
+import type { LabelSelector } from '../crds/common.ts';
+import { MANAGED_BY } from './labels.ts';
+import type { View } from './observe.ts';
+import { selects } from './selector.ts';
+
+export const DAEMON_SET_NAME = 'kernelpatch-agent';
+
+/** Written by the operator on its DaemonSet: the digest of what it applied. Apply leaves foreign additions alone, so without it a field that we stop setting would not be seen. */
+const APPLIED_ANNOTATION = 'kernelpatch.dev/applied';
+
+const AGENT_LABELS = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.io/component': 'agent' } as const;
+
+/** The agents' /healthz and /metrics. */
+const METRICS_PORT = 9102;
+
+export interface AgentSettings {
+  readonly namespace: string;
+  readonly image: string;
+  readonly imagePullPolicy: string;
+  readonly serviceAccount: string;
+  readonly logLevel: string;
+  /** The operator's Deployment: with it the DaemonSet goes (garbage collection). */
+  readonly owner: { readonly name: string; readonly uid: string };
+}
+
+export interface DaemonSet {
+  readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
+  readonly [field: string]: unknown;
+}
+
+/** Whether any agent is to run. */
+export function wantsAgents(view: Pick<View, 'policies' | 'nodes'>): boolean {
+  return view.policies.some(({ spec }) => [...view.nodes.values()].some(({ labels }) => selects(spec.nodeSelector, labels)));
+}
+
+export function daemonSet(selectors: readonly LabelSelector[], settings: AgentSettings): DaemonSet {
+  const wanted = {
+    metadata: {
+      name: DAEMON_SET_NAME,
+      namespace: settings.namespace,
+      labels: { ...MANAGED_BY, ...AGENT_LABELS },
+      ownerReferences: [{ apiVersion: 'apps/v1', kind: 'Deployment', name: settings.owner.name, uid: settings.owner.uid }],
+    },
+    spec: {
+      selector: { matchLabels: AGENT_LABELS },
+      // All at once would be as good, since an agent that is replaced disturbs no live patch; one in ten keeps image pulls apart.
+      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } },
+      template: { metadata: { labels: { ...MANAGED_BY, ...AGENT_LABELS } }, spec: podSpec(selectors, settings) },
+    },
+  };
+  const digest = createHash('sha256').update(JSON.stringify(wanted)).digest('hex');
+  return { ...wanted, metadata: { ...wanted.metadata, annotations: { [APPLIED_ANNOTATION]: digest } } };
+}
+
+function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): object {
+  const affinity = nodeAffinity(selectors);
+  return {
+    serviceAccountName: settings.serviceAccount,
+    priorityClassName: 'system-node-critical',
+    hostPID: true,
+    nodeSelector: { 'kubernetes.io/os': 'linux' },
+    tolerations: [{ operator: 'Exists' }],
+    ...(affinity && { affinity }),
+    containers: [container(settings)],
+    volumes: [
+      { name: 'host', hostPath: { path: '/', type: 'Directory' } },
+      { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
+    ],
+  };
+}
+
+function container(settings: AgentSettings): object {
+  return {
+    name: 'agent',
+    image: settings.image,
+    imagePullPolicy: settings.imagePullPolicy,
+    command: ['node', '/app/agent.cjs'],
+    env: [
+      { name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
+      { name: 'HOST_ROOT', value: '/host' },
+      { name: 'LOG_LEVEL', value: settings.logLevel },
+      { name: 'METRICS_PORT', value: String(METRICS_PORT) },
+    ],
+    ports: [{ name: 'metrics', containerPort: METRICS_PORT, protocol: 'TCP' }],
+    livenessProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 30, timeoutSeconds: 10, failureThreshold: 3 },
+    // The agent's working set is at most 65 MiB; a limit above it would only end agents that still work.
+    resources: { requests: { cpu: '10m', memory: '64Mi' } },
+    securityContext: { privileged: true, readOnlyRootFilesystem: true },
+    volumeMounts: [
+      { name: 'host', mountPath: '/host', mountPropagation: 'HostToContainer', readOnly: true },
+      { name: 'run', mountPath: '/run/kernelpatch' },
+    ],
+  };
+}
+
+/** One term for each policy; terms are alternatives. None at all when a policy selects every node: a term without expressions would select none. */
+function nodeAffinity(selectors: readonly LabelSelector[]): object | undefined {
+  const terms = selectors.map((selector) => [
+    ...Object.entries(selector.matchLabels ?? {}).map(([key, value]) => ({ key, operator: 'In', values: [value] })),
+    ...(selector.matchExpressions ?? []),
+  ]);
+  if (terms.some((expressions) => expressions.length === 0)) return undefined;
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: terms.map((matchExpressions) => ({ matchExpressions })) } } };
+}
+
+/** True when everything wanted is there as wanted. What the API server and others add does not count; lists are compared as a whole. */
+export function isAsWanted(wanted: unknown, live: unknown): boolean {
+  if (Array.isArray(wanted)) return Array.isArray(live) && live.length === wanted.length && wanted.every((each, index) => isAsWanted(each, live[index]));
+  if (typeof wanted !== 'object' || wanted === null) return wanted === live;
+  if (typeof live !== 'object' || live === null) return false;
+  return Object.entries(wanted).every(([key, value]) => isAsWanted(value, (live as Readonly<Record<string, unknown>>)[key]));
+}

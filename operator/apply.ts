@@ -1,0 +1,162 @@
+/** Carries decisions out. The order is what keeps nodes safe when this process dies between any two writes. */
+import type { Logger } from 'pino';
+import { isAsWanted, daemonSet, DAEMON_SET_NAME, wantsAgents } from './agents.ts';
+import type { AgentSettings } from './agents.ts';
+import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
+import type { Decisions, IntentChange, StatusChange } from './decide.ts';
+import { KernelPatchError, kindOf } from './errors.ts';
+import { describeEvent, eventObject } from './events.ts';
+import { isOurs } from './labels.ts';
+import type { Client } from './kube/client.ts';
+import { inParallel } from './kube/parallel.ts';
+import { daemonSetsIn, deploymentsIn } from './kube/resources.ts';
+import type { KubeObject } from './kube/resources.ts';
+import type { Writes } from './kube/writes.ts';
+import type { View } from './observe.ts';
+import { isMajor } from './pace.ts';
+import type { Pace } from './pace.ts';
+
+/** 8: the API server takes some 700 writes a second on 16 connections, and others need it too. */
+const WRITES_AT_ONCE = 8;
+
+export interface Effects {
+  readonly writes: Writes;
+  readonly pace: Pace;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
+  /** Names this process in Events. */
+  readonly instance: string;
+}
+
+/**
+ * 1. slots: the policies' status, compare-and-swap. Until it is stored nobody may start, so two leaders can not both use a free slot.
+ * 2. intents: an intent that starts something only when its policy's slots were stored just now. Dying here leaves a slot without an
+ *    intent; whoever leads next finds it, renews it and publishes.
+ * 3. status of the KernelPatches, which only tells. Dying here: it is told later.
+ * 4. an Event for each outcome, after the status that it is about, so that it is not told twice.
+ *
+ * Returns in how many milliseconds a status that was held back is due. Throws the first error after everything else was tried; repeating is safe.
+ */
+export async function applyDecisions(decisions: Decisions, now: number, effects: Effects): Promise<number | undefined> {
+  const stored = new Set<string>();
+  const due = pacer(decisions, now, effects.pace);
+  const errors = [
+    ...(await inParallel(due.policies, WRITES_AT_ONCE, (change) => storeSlots(change, stored, effects))),
+    ...(await inParallel(decisions.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
+    ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => ignoring(['NotFound', 'Conflict'], effects.writes.deleteNodeKernel(nodeKernel)))),
+    ...(await inParallel(due.kernelPatches, WRITES_AT_ONCE, (change) => tell(change, now, effects))),
+  ];
+  // A conflict only means to look again; whatever else went wrong is worth more to whoever reads the log.
+  const error = errors.find((each) => kindOf(each) !== 'Conflict') ?? errors[0];
+  if (error !== undefined) throw error;
+  return due.waitMs;
+}
+
+/** Splits status changes into those that are written now and the time the first of the others is. */
+function pacer({ policies, kernelPatches }: Decisions, now: number, pace: Pace) {
+  const waits: number[] = [];
+  const keys = new Set<string>();
+  function isDue(kind: string, { object, status }: StatusChange<KernelPatch | PatchPolicy, KernelPatchStatus | PatchPolicyStatus>): boolean {
+    const key = `${kind}/${object.metadata.name}`;
+    keys.add(key);
+    const waitMs = pace.waitMs(key, isMajor(object.status, status), now);
+    if (waitMs > 0) waits.push(waitMs);
+    return waitMs === 0;
+  }
+  const due = {
+    policies: policies.filter((change) => isDue('PatchPolicy', change)),
+    kernelPatches: kernelPatches.filter((change) => isDue('KernelPatch', change)),
+  };
+  pace.keepOnly(keys);
+  return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };
+}
+
+async function storeSlots({ object, status }: StatusChange<PatchPolicy, PatchPolicyStatus>, stored: Set<string>, { writes, log }: Effects): Promise<void> {
+  await writes.setPolicyStatus(object, status);
+  stored.add(object.metadata.name);
+  const before = nodesOf(object.status);
+  const after = nodesOf(status);
+  const taken = [...after].filter((node) => !before.has(node));
+  const released = [...before].filter((node) => !after.has(node));
+  if (taken.length + released.length > 0) log.info({ patchPolicy: object.metadata.name, taken, released }, 'slots changed');
+}
+
+function nodesOf(status: PatchPolicyStatus | undefined): ReadonlySet<string> {
+  return new Set(status?.slots?.map(({ node }) => node));
+}
+
+async function publish(change: IntentChange, stored: ReadonlySet<string>, { writes, log }: Effects): Promise<void> {
+  switch (change.kind) {
+    case 'Create':
+      await writes.createNodeKernel(change.node, change.labels, change.spec);
+      return;
+    case 'Publish': {
+      const { nodeKernel, spec, underSlotOf } = change;
+      if (underSlotOf !== undefined && !stored.has(underSlotOf)) return;
+      await ignoring(['NotFound'], writes.setNodeKernelSpec(nodeKernel, spec));
+      if (underSlotOf !== undefined) log.info({ node: nodeKernel.metadata.name, livePatches: spec.livePatches?.map(({ name, desired }) => `${name}=${desired}`) }, 'intent published');
+      return;
+    }
+    default:
+      change satisfies never;
+  }
+}
+
+async function tell({ object, status }: StatusChange<KernelPatch, KernelPatchStatus>, now: number, { writes, log, instance }: Effects): Promise<void> {
+  await writes.setKernelPatchStatus(object, status);
+  const note = describeEvent(object.status, status);
+  if (!note) return;
+  log.info({ kernelPatch: object.metadata.name, reason: note.reason, closed: status.closed }, 'outcome');
+  await writes.createEvent(eventObject(object, note, { now, instance }));
+}
+
+/** The object is gone or will be seen changed: the caches say so soon, and the decision is made anew. */
+async function ignoring(codes: readonly string[], write: Promise<void>): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    if (!codes.includes(kindOf(error))) throw error;
+  }
+}
+
+export interface AgentEffects {
+  readonly client: Client;
+  readonly settings: Omit<AgentSettings, 'owner'>;
+  readonly deploymentName: string;
+  readonly isLeader: () => boolean;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
+}
+
+/**
+ * The DaemonSet is as the policies want it, or not there. Throws DeploymentNotFound when the operator's Deployment is gone: then
+ * everything is being uninstalled, and a DaemonSet made now would stay for ever. Repeating is safe.
+ */
+export async function applyAgents(view: View, live: KubeObject | undefined, effects: AgentEffects): Promise<void> {
+  const { client, settings, deploymentName, isLeader, log } = effects;
+  const daemonSets = daemonSetsIn(settings.namespace);
+  if (!isLeader()) return;
+  if (!wantsAgents(view)) {
+    if (!live || !isOurs(live.metadata)) return;
+    await ignoring(['NotFound', 'Conflict'], client.delete(daemonSets, DAEMON_SET_NAME, live.metadata.uid ?? ''));
+    log.info({ daemonSet: DAEMON_SET_NAME }, 'agents removed: no policy selects a node');
+    return;
+  }
+  const selectors = view.policies.map(({ spec }) => spec.nodeSelector);
+  const ownedBy = (uid: string) => daemonSet(selectors, { ...settings, owner: { name: deploymentName, uid } });
+  // When that owner is gone the DaemonSet goes too, and we are called again.
+  const owner = live?.metadata.ownerReferences?.find(({ kind, name }) => kind === 'Deployment' && name === deploymentName);
+  if (owner && isAsWanted(ownedBy(owner.uid), live)) return;
+  const deployment = await findDeployment(effects);
+  if (deployment.metadata.deletionTimestamp !== undefined) return;
+  await client.apply(daemonSets, ownedBy(deployment.metadata.uid ?? ''));
+  log.info({ daemonSet: DAEMON_SET_NAME, policies: selectors.length }, 'agents applied');
+}
+
+async function findDeployment({ client, settings: { namespace }, deploymentName }: AgentEffects): Promise<KubeObject> {
+  try {
+    return await client.get(deploymentsIn(namespace), deploymentName);
+  } catch (cause) {
+    if (kindOf(cause) !== 'NotFound') throw cause;
+    throw new KernelPatchError('DeploymentNotFound', `Deployment ${deploymentName} is not in namespace ${namespace}, so no agents are started: set DEPLOYMENT_NAME to the operator's own`, { cause });
+  }
+}

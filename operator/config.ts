@@ -1,0 +1,51 @@
+/** The only reader of the environment. */
+import * as z from 'zod/mini';
+import { KernelPatchError } from './errors.ts';
+
+const required = (what: string) => z.string(`is not set: write ${what}`).check(z.minLength(1, `is empty: write ${what}`));
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
+
+const Environment = z.object({
+  POD_NAME: required('the name of this pod (downward API metadata.name)'),
+  POD_NAMESPACE: required('the namespace of this pod (downward API metadata.namespace)'),
+  DEPLOYMENT_NAME: required('the name of the Deployment this pod belongs to; the agents are owned by it'),
+  AGENT_IMAGE: required('the image of the agents, as registry/kernelpatch@sha256:...; the chart gives the operator its own'),
+  AGENT_IMAGE_PULL_POLICY: z._default(z.enum(['Always', 'IfNotPresent', 'Never'], 'write Always, IfNotPresent or Never'), 'IfNotPresent'),
+  AGENT_SERVICE_ACCOUNT: required('the ServiceAccount of the agents, in the same namespace'),
+  LOG_LEVEL: z._default(z.enum(LOG_LEVELS, `write one of ${LOG_LEVELS.join(', ')}`), 'info'),
+  METRICS_PORT: z._default(z.string().check(z.regex(/^[1-9][0-9]{0,4}$/, 'write a port from 1 to 65535'), z.refine((port) => Number(port) <= 65535, 'write a port from 1 to 65535')), '9101'),
+  LEASE_NAME: z._default(z.string().check(z.minLength(1, 'is empty: write the name of the Lease or leave it out')), 'kernelpatch-operator'),
+});
+
+export interface Config {
+  readonly podName: string;
+  readonly namespace: string;
+  readonly deploymentName: string;
+  readonly agentImage: string;
+  readonly agentImagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  readonly agentServiceAccount: string;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly metricsPort: number;
+  readonly leaseName: string;
+}
+
+/** The configuration. Throws ConfigInvalid with one line for each variable that is missing or wrong. */
+export function readConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+    throw new KernelPatchError('ConfigInvalid', `environment: ${lines.join('; ')}`);
+  }
+  const values = parsed.data;
+  return {
+    podName: values.POD_NAME,
+    namespace: values.POD_NAMESPACE,
+    deploymentName: values.DEPLOYMENT_NAME,
+    agentImage: values.AGENT_IMAGE,
+    agentImagePullPolicy: values.AGENT_IMAGE_PULL_POLICY,
+    agentServiceAccount: values.AGENT_SERVICE_ACCOUNT,
+    logLevel: values.LOG_LEVEL,
+    metricsPort: Number(values.METRICS_PORT),
+    leaseName: values.LEASE_NAME,
+  };
+}

@@ -1,0 +1,113 @@
+/** One view in, everything that is to be written out. Pure: no cache, no clock, no API. */
+import { isDeepStrictEqual } from 'node:util';
+import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
+import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
+import { assign } from './assign.ts';
+import type { Assignment } from './assign.ts';
+import { decideIntent, startsSomething } from './intent.ts';
+import { MANAGED_BY, isOurs } from './labels.ts';
+import type { NodeView, View } from './observe.ts';
+import { planNode } from './plan.ts';
+import type { Slot } from './progress.ts';
+import { decideRollout } from './rollout.ts';
+import type { Candidate } from './rollout.ts';
+import { kernelPatchStatus, policyStatus } from './status.ts';
+import { judgeNode } from './verdict.ts';
+import type { Verdict } from './verdict.ts';
+
+export interface StatusChange<O, S> {
+  readonly object: O;
+  readonly status: S;
+}
+
+export type IntentChange =
+  | { readonly kind: 'Create'; readonly node: NodeView; readonly labels: Readonly<Record<string, string>>; readonly spec: NodeKernelSpec }
+  | {
+      readonly kind: 'Publish';
+      readonly nodeKernel: NodeKernel;
+      readonly spec: NodeKernelSpec;
+      /** Set when the agent may change the kernel because of it: the policy whose slots must have been stored before. */
+      readonly underSlotOf: string | undefined;
+    };
+
+/** Only what differs from what is stored. */
+export interface Decisions {
+  readonly policies: readonly StatusChange<PatchPolicy, PatchPolicyStatus>[];
+  readonly intents: readonly IntentChange[];
+  readonly deletions: readonly NodeKernel[];
+  readonly kernelPatches: readonly StatusChange<KernelPatch, KernelPatchStatus>[];
+  /** All of them, for the metrics. */
+  readonly verdicts: readonly Verdict[];
+  /** When time alone changes a decision, in milliseconds since 1970. */
+  readonly nextDeadline: number | undefined;
+}
+
+export function decide(view: View): Decisions {
+  const slotOf = slotsByNode(view.policies);
+  const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf));
+  const verdicts = parts.flatMap((part) => part.verdicts);
+  const byPatch = Map.groupBy(verdicts, ({ kernelPatch }) => kernelPatch);
+  const deadlines = parts.flatMap(({ nextDeadline }) => nextDeadline ?? []);
+  return {
+    policies: parts.map(({ status }) => status).filter(differs),
+    intents: parts.flatMap(({ intents }) => intents),
+    deletions: unwanted(view, new Set(parts.flatMap(({ nodes }) => nodes))),
+    kernelPatches: view.kernelPatches
+      .map((object) => ({ object, status: kernelPatchStatus(object, byPatch.get(object.metadata.name) ?? [], view.now) }))
+      .filter(differs),
+    verdicts,
+    nextDeadline: deadlines.length === 0 ? undefined : Math.min(...deadlines),
+  };
+}
+
+function differs({ object, status }: StatusChange<{ readonly status?: object }, object>): boolean {
+  return !isDeepStrictEqual(object.status, status);
+}
+
+/** Slots of all policies: a node that moves to another policy while in flight takes its slot along. */
+function slotsByNode(policies: readonly PatchPolicy[]): ReadonlyMap<string, Slot> {
+  return new Map(policies.flatMap(({ status }) => status?.slots ?? []).map((slot) => [slot.node, slot]));
+}
+
+function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>) {
+  const { policy, nodes, kernelPatches } = assignment;
+  const candidates = nodes.map((node): Candidate => {
+    const nodeKernel = view.nodeKernels.get(node.name);
+    const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
+    return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
+  });
+  const rollout = decideRollout(candidates, policy.spec.rollout, view.now);
+  const verdicts = candidates.flatMap((candidate) => judgeNode(candidate, rollout, view.now));
+  return {
+    nodes: nodes.map(({ name }) => name),
+    verdicts,
+    nextDeadline: rollout.nextDeadline,
+    status: { object: policy, status: policyStatus(assignment, rollout, verdicts, view.now) },
+    intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout))),
+  };
+}
+
+function changeOf(view: View, { plan, nodeKernel }: Candidate, spec: NodeKernelSpec): readonly IntentChange[] {
+  if (nodeKernel) {
+    if (isDeepStrictEqual(nodeKernel.spec, spec)) return [];
+    return [{ kind: 'Publish', nodeKernel, spec, underSlotOf: startsSomething(spec, nodeKernel) ? plan.policy.metadata.name : undefined }];
+  }
+  const node = view.nodes.get(plan.node);
+  // One of an earlier node of that name is deleted first.
+  return node && !view.nodeKernels.has(plan.node) ? [{ kind: 'Create', node, labels: MANAGED_BY, spec }] : [];
+}
+
+/** A Node that was deleted and made anew under its old name is another node. */
+function isOf({ metadata }: NodeKernel, node: NodeView): boolean {
+  return (metadata.ownerReferences ?? []).every(({ kind, uid }) => kind !== 'Node' || uid === node.uid);
+}
+
+/** NodeKernels we made that no policy selects, or that belong to an earlier node of that name. */
+function unwanted(view: View, wanted: ReadonlySet<string>): readonly NodeKernel[] {
+  return [...view.nodeKernels.values()].filter((nodeKernel) => {
+    const node = view.nodes.get(nodeKernel.metadata.name);
+    const kept = node && wanted.has(node.name) && isOf(nodeKernel, node);
+    return isOurs(nodeKernel.metadata) && !kept;
+  });
+}

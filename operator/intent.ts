@@ -1,0 +1,21 @@
+/** NodeKernel.spec as it is to be, pure. */
+import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
+import { describePlan } from './plan.ts';
+import { isPublished } from './progress.ts';
+import { startable } from './rollout.ts';
+import type { Candidate, Rollout } from './rollout.ts';
+
+/**
+ * The intent for a node. With a slot: everything that may be started. Without one: only what is already there exactly so, in the order it is
+ * wanted; what is no longer wanted leaves the list, and the agent leaves it alone.
+ */
+export function decideIntent(candidate: Candidate, rollout: Rollout): NodeKernelSpec {
+  const { plan, nodeKernel } = candidate;
+  const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout.halts) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
+  return { plan: describePlan(plan), livePatches: [...livePatches] };
+}
+
+/** True when publishing the spec can make the agent change the kernel. */
+export function startsSomething(spec: NodeKernelSpec, nodeKernel: NodeKernel | undefined): boolean {
+  return (spec.livePatches ?? []).some((wanted) => !isPublished(wanted, nodeKernel));
+}

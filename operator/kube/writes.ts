@@ -1,0 +1,68 @@
+/** What the operator changes in the cluster. Each write is refused with LeaseLost when we lead no more, and is in the caches when it returns. */
+import type { KernelPatch, KernelPatchStatus } from '../../crds/kernelpatch.ts';
+import type { NodeKernel, NodeKernelSpec } from '../../crds/nodekernel.ts';
+import type { PatchPolicy, PatchPolicyStatus } from '../../crds/patchpolicy.ts';
+import { KernelPatchError } from '../errors.ts';
+import type { NodeView } from '../observe.ts';
+import type { Client } from './client.ts';
+import { EVENTS, KERNEL_PATCHES, NODE_KERNELS, PATCH_POLICIES } from './resources.ts';
+import type { Cache } from './store.ts';
+
+/** All throw Conflict when the object has changed since it was seen, and NotFound when it is gone. */
+export interface Writes {
+  setPolicyStatus(policy: PatchPolicy, status: PatchPolicyStatus): Promise<void>;
+  setKernelPatchStatus(kernelPatch: KernelPatch, status: KernelPatchStatus): Promise<void>;
+  createNodeKernel(node: NodeView, labels: Readonly<Record<string, string>>, spec: NodeKernelSpec): Promise<void>;
+  setNodeKernelSpec(nodeKernel: NodeKernel, spec: NodeKernelSpec): Promise<void>;
+  deleteNodeKernel(nodeKernel: NodeKernel): Promise<void>;
+  createEvent(event: object): Promise<void>;
+}
+
+export interface WritesOptions {
+  readonly client: Client;
+  readonly isLeader: () => boolean;
+  readonly caches: {
+    readonly policies: Cache<PatchPolicy>;
+    readonly kernelPatches: Cache<KernelPatch>;
+    readonly nodeKernels: Cache<NodeKernel>;
+  };
+}
+
+export function makeWrites({ client, isLeader, caches }: WritesOptions): Writes {
+  function leading(): void {
+    if (!isLeader()) throw new KernelPatchError('LeaseLost', 'nothing was written: this process leads no more');
+  }
+
+  return {
+    async setPolicyStatus(policy, status) {
+      leading();
+      await caches.policies.writing(policy.metadata.name, () => client.replaceStatus(PATCH_POLICIES, swap(policy, status)));
+    },
+    async setKernelPatchStatus(kernelPatch, status) {
+      leading();
+      await caches.kernelPatches.writing(kernelPatch.metadata.name, () => client.replaceStatus(KERNEL_PATCHES, swap(kernelPatch, status)));
+    },
+    async createNodeKernel(node, labels, spec) {
+      leading();
+      const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid }];
+      await caches.nodeKernels.writing(node.name, () => client.create(NODE_KERNELS, { metadata: { name: node.name, labels, ownerReferences }, spec }));
+    },
+    async setNodeKernelSpec({ metadata: { name, resourceVersion } }, spec) {
+      leading();
+      await caches.nodeKernels.writing(name, () => client.merge(NODE_KERNELS, name, { metadata: { resourceVersion }, spec }));
+    },
+    async deleteNodeKernel({ metadata: { name, uid = '' } }) {
+      leading();
+      await client.delete(NODE_KERNELS, name, uid);
+    },
+    async createEvent(event) {
+      leading();
+      await client.create(EVENTS, event);
+    },
+  };
+}
+
+/** The status for exactly the version of the object that it was judged on. */
+function swap({ metadata: { name, resourceVersion } }: KernelPatch | PatchPolicy, status: object) {
+  return { metadata: { name, resourceVersion }, status };
+}

@@ -1,0 +1,8 @@
+/** Labels on what the operator creates; it sets them and deletes nothing without them. */
+import type { ObjectMeta } from '../crds/common.ts';
+
+export const MANAGED_BY = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.io/managed-by': 'kernelpatch-operator' } as const;
+
+export function isOurs({ labels }: ObjectMeta): boolean {
+  return labels?.['app.kubernetes.io/managed-by'] === MANAGED_BY['app.kubernetes.io/managed-by'];
+}

@@ -1,0 +1,42 @@
+/** When a changed status is written: what a person or the rollout waits for at once, counts on the way at most once a second. */
+import type { KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
+import { conditionOf } from './conditions.ts';
+
+/** 1 s: nobody sees a count sooner with `kubectl get -w`, and a rollout over two nodes ends within it, so it costs one write. */
+const MINOR_AFTER_MS = 1000;
+
+type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
+
+/** True when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
+export function isMajor(before: AnyStatus | undefined, after: AnyStatus): boolean {
+  const turned = (type: string) => (conditionOf(before, type)?.status === 'True') !== (conditionOf(after, type)?.status === 'True');
+  return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after);
+}
+
+function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
+  const had = before && 'slots' in before ? before.slots : [];
+  const held = new Set(had?.map(({ node, since }) => `${node} ${since}`));
+  return 'slots' in after && (after.slots ?? []).some(({ node, since }) => !held.has(`${node} ${since}`));
+}
+
+export interface Pace {
+  /** In how many milliseconds the change of this object is to be written; 0 is now. */
+  waitMs(key: string, major: boolean, now: number): number;
+  /** Forgets changes of all objects but these, since they were written or undone. */
+  keepOnly(keys: ReadonlySet<string>): void;
+}
+
+export function makePace(): Pace {
+  const firstSeen = new Map<string, number>();
+  return {
+    waitMs(key, major, now) {
+      const since = firstSeen.get(key) ?? now;
+      firstSeen.set(key, since);
+      return major ? 0 : Math.max(0, since + MINOR_AFTER_MS - now);
+    },
+    keepOnly(keys) {
+      for (const key of firstSeen.keys()) if (!keys.has(key)) firstSeen.delete(key);
+    },
+  };
+}

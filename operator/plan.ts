@@ -1,0 +1,139 @@
+/**
+ * What is to be done on one node, pure: its kernel, each KernelPatch its policy selects, what the policy allows. The plan says how the node
+ * is fixed, not how far it is (verdict.ts), so it does not change while it is carried out.
+ */
+import type { KernelEntry, KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
+import type { Action, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { PatchPolicy } from '../crds/patchpolicy.ts';
+import { settleConflicts } from './conflicts.ts';
+import { matchKernel } from './kernels.ts';
+import type { NodeView } from './observe.ts';
+import { chooseWay } from './ways.ts';
+import type { Decision } from './ways.ts';
+
+/** The decision for one KernelPatch on one node. */
+export interface PatchPlan extends Decision {
+  readonly kernelPatch: KernelPatch;
+  /** The live patch to load, or to remove when the KernelPatch is withdrawn. */
+  readonly livePatch?: WantedLivePatch;
+}
+
+export interface NodePlan {
+  readonly node: string;
+  readonly policy: PatchPolicy;
+  /** Most pressing first. */
+  readonly patches: readonly PatchPlan[];
+  /** What spec.livePatches becomes when the rollout lets it: those to be removed, then those to be loaded. Empty in mode Plan. */
+  readonly wanted: readonly WantedLivePatch[];
+}
+
+/** Most pressing first: what needs a person, what needs an outage, what happens by itself, what is done. */
+const PRESSING: readonly Action[] = ['Blocked', 'Unknown', 'Reboot', 'Kexec', 'LivePatch', 'None'];
+
+/** The lists of a NodeKernel hold 64 entries, and its messages 1024 characters (crds/nodekernel.ts). */
+const MAX_ENTRIES = 64;
+const MAX_MESSAGE = 1024;
+
+export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, policy: PatchPolicy, kernelPatches: readonly KernelPatch[]): NodePlan {
+  const report = currentReport(node, nodeKernel);
+  const decided = kernelPatches.map((kernelPatch) => (report.kind === 'Report' ? decidePatch(kernelPatch, report.status, policy) : { kernelPatch, ...report.decision }));
+  const patches = settleConflicts(decided);
+  return {
+    node: node.name,
+    policy,
+    patches: [...patches].sort((a, b) => PRESSING.indexOf(a.action) - PRESSING.indexOf(b.action)),
+    wanted: policy.spec.mode === 'Apply' ? wantedOf(patches, policy) : [],
+  };
+}
+
+type Report = { readonly kind: 'Report'; readonly status: NodeKernelStatus } | { readonly kind: 'None'; readonly decision: Decision };
+
+/** The agent's report if it is about the boot that the kubelet runs in. Before that nothing is decided: a report of an earlier boot may name live patches that are gone. */
+function currentReport(node: NodeView, nodeKernel: NodeKernel | undefined): Report {
+  const status = nodeKernel?.status;
+  const kubelet = node.kernelVersion === '' ? '' : ` (the kubelet says it runs kernel ${node.kernelVersion})`;
+  if (!status) {
+    return { kind: 'None', decision: { action: 'Unknown', reason: 'NotReported', message: `the agent on node ${node.name} has not reported yet${kubelet}: see the pod of DaemonSet kernelpatch-agent there if this stays` } };
+  }
+  if (node.bootID !== '' && status.bootID !== node.bootID) {
+    return { kind: 'None', decision: { action: 'Unknown', reason: 'ReportOfOtherBoot', message: `the agent on node ${node.name} has not reported since the node booted${kubelet}` } };
+  }
+  return { kind: 'Report', status };
+}
+
+function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
+  const match = matchKernel(kernelPatch.spec, report.kernel);
+  if (match.kind === 'None') return { kernelPatch, action: 'Unknown', reason: match.reason, message: match.message };
+  const { entry } = match;
+  switch (entry.state) {
+    case 'Fixed':
+      return { kernelPatch, action: 'None', reason: 'KernelFixed', message: `kernel ${report.kernel.release} has the fix` };
+    case 'NotAffected':
+      return { kernelPatch, action: 'None', reason: 'KernelNotAffected', message: `kernel ${report.kernel.release} is not affected` };
+    case 'UnderInvestigation':
+      return { kernelPatch, action: 'Unknown', reason: 'UnderInvestigation', message: `whether kernel ${report.kernel.release} is affected is under investigation` };
+    case 'Affected':
+      return decideAffected(kernelPatch, entry, report, policy);
+    default:
+      return entry.state satisfies never;
+  }
+}
+
+function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
+  const { withdrawn } = kernelPatch.spec;
+  const consent = { policy: policy.metadata.name, maxDisruption: policy.spec.maxDisruption };
+  const decision = chooseWay(entry, withdrawn, report, consent);
+  const plan = { kernelPatch, action: decision.action, reason: decision.reason, message: decision.message };
+  if (!entry.livePatch) return plan;
+  if (decision.action === 'LivePatch') return { ...plan, livePatch: wantedLivePatch(kernelPatch, entry, entry.livePatch, 'Loaded') };
+  if (!withdrawn) return plan;
+  if (entry.livePatch.reversible) return { ...plan, livePatch: wantedLivePatch(kernelPatch, entry, entry.livePatch, 'Absent') };
+  return { ...plan, message: `${plan.message}; it is not reversible, where it is loaded it stays until the next boot` };
+}
+
+function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: KernelEntry, livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent'): WantedLivePatch {
+  return {
+    name: livePatch.name,
+    kernelPatch: kernelPatch.metadata.name,
+    desired,
+    release,
+    ...(buildID !== undefined && { buildID }),
+    hostPath: livePatch.source.hostPath,
+    sha256: livePatch.sha256,
+    replace: livePatch.replace,
+    reversible: livePatch.reversible,
+  };
+}
+
+/**
+ * One entry for each module: what is to go, then the one that replaces all others, then those that stand beside it, since loading a
+ * replacing one after them would remove them. An unload disturbs a node as a load does, so a policy that allows None gets neither.
+ */
+function wantedOf(patches: readonly PatchPlan[], { spec }: PatchPolicy): readonly WantedLivePatch[] {
+  if (spec.maxDisruption === 'None') return [];
+  const byName = new Map<string, WantedLivePatch>();
+  for (const { livePatch } of patches) if (livePatch && !byName.has(livePatch.name)) byName.set(livePatch.name, livePatch);
+  return [...byName.values()].sort((a, b) => turnOf(a) - turnOf(b)).slice(0, MAX_ENTRIES);
+}
+
+function turnOf({ desired, replace }: WantedLivePatch): number {
+  if (desired === 'Absent') return 0;
+  return replace ? 1 : 2;
+}
+
+/** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
+export function describePlan({ node, policy, patches }: NodePlan): Plan {
+  const first = patches[0] ?? { action: 'None', reason: 'NoKernelPatch', message: `PatchPolicy ${policy.metadata.name} selects no KernelPatch for node ${node}` };
+  return {
+    policy: policy.metadata.name,
+    mode: policy.spec.mode,
+    action: first.action,
+    reason: first.reason,
+    message: clip(first.message),
+    patches: patches.slice(0, MAX_ENTRIES).map(({ kernelPatch, action, reason, message }) => ({ kernelPatch: kernelPatch.metadata.name, action, reason, message: clip(message) })),
+  };
+}
+
+export function clip(message: string, length = MAX_MESSAGE): string {
+  return message.length <= length ? message : `${message.slice(0, length - 3)}...`;
+}

@@ -1,0 +1,94 @@
+/** Who may change live patches now, pure. A slot is taken before an intent is published that starts something (apply.ts). */
+import type { NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
+import type { NodePlan } from './plan.ts';
+import { isExpired, isInFlight, isPublished, judge } from './progress.ts';
+import type { Slot } from './progress.ts';
+
+/** 10 min: a load takes a second and a stalled transition is undone by the agent after about 75 s (kpatch's 15 s + 60 s), so a node that needs longer will not end by itself. */
+export const SLOT_SECONDS = 600;
+
+/** One node of a policy as the rollout sees it. */
+export interface Candidate {
+  readonly plan: NodePlan;
+  readonly nodeKernel: NodeKernel | undefined;
+  /** The slot it holds, in whichever policy's status. */
+  readonly slot: Slot | undefined;
+}
+
+/** Why a KernelPatch is not started on further nodes. */
+export interface Halt {
+  readonly kernelPatch: string;
+  readonly failed: readonly string[];
+}
+
+export interface Rollout {
+  /** The slots as they are to be, by node, in the order of the nodes' names. */
+  readonly slots: ReadonlyMap<string, Slot>;
+  /** Nodes whose intent may start something, once these slots are stored. */
+  readonly granted: ReadonlySet<string>;
+  readonly halts: ReadonlyMap<string, Halt>;
+  /** When the next slot runs out; undefined when none does. */
+  readonly nextDeadline: number | undefined;
+}
+
+/** How many nodes of `selected` a count ("3") or share ("25%", rounded up) is. */
+export function limitOf(count: string, selected: number): number {
+  return count.endsWith('%') ? Math.ceil((selected * Number(count.slice(0, -1))) / 100) : Number(count);
+}
+
+/** KernelPatches of which as many nodes failed as the budget has. */
+export function haltsOf(candidates: readonly Candidate[], failureBudget: number, now: number): ReadonlyMap<string, Halt> {
+  const failed = new Map<string, string[]>();
+  for (const { plan, nodeKernel, slot } of candidates) {
+    for (const wanted of plan.wanted) {
+      if (wanted.desired !== 'Loaded' || judge(wanted, nodeKernel, slot, now).kind !== 'Failed') continue;
+      failed.set(wanted.kernelPatch, [...(failed.get(wanted.kernelPatch) ?? []), plan.node]);
+    }
+  }
+  return new Map([...failed].filter(([, nodes]) => nodes.length >= failureBudget).map(([kernelPatch, nodes]) => [kernelPatch, { kernelPatch, failed: nodes }]));
+}
+
+/** What of the wanted may be published when the node holds a slot: all but new loads of a halted KernelPatch. Removing is never halted. */
+export function startable({ plan, nodeKernel }: Candidate, halts: ReadonlyMap<string, Halt>): readonly WantedLivePatch[] {
+  return plan.wanted.filter((wanted) => wanted.desired === 'Absent' || !halts.has(wanted.kernelPatch) || isPublished(wanted, nodeKernel));
+}
+
+/**
+ * The slots of one policy. A node in flight keeps its slot, or gets one if it has none. A node with something to start gets one while there
+ * are free ones, by name; one that holds it already has it renewed, so that every start is preceded by a write of the slots. All other
+ * slots are released. Slots past their deadline count no more.
+ */
+export function decideRollout(candidates: readonly Candidate[], rollout: PatchPolicySpec['rollout'], now: number): Rollout {
+  const halts = haltsOf(candidates, rollout.failureBudget, now);
+  const fresh = (node: string): Slot => ({ node, since: instant(now), deadline: instant(now + SLOT_SECONDS * 1000) });
+  const kept = new Map<string, Slot>();
+  const granted = new Set<string>();
+  const queue: string[] = [];
+  for (const candidate of candidates) {
+    const { plan, nodeKernel, slot } = candidate;
+    if (!nodeKernel) continue;
+    const { node } = plan;
+    if (isInFlight(nodeKernel, slot)) kept.set(node, slot ?? fresh(node));
+    if (startable(candidate, halts).every((wanted) => isPublished(wanted, nodeKernel))) continue;
+    if (slot && !isExpired(slot, now)) {
+      kept.set(node, fresh(node));
+      granted.add(node);
+    } else queue.push(node);
+  }
+  const used = [...kept.values()].filter((slot) => !isExpired(slot, now)).length;
+  const free = Math.max(0, limitOf(rollout.maxInFlight, candidates.length) - used);
+  for (const node of queue.slice(0, free)) {
+    kept.set(node, fresh(node));
+    granted.add(node);
+  }
+  const slots = [...kept.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
+  const deadlines = slots.filter((slot) => !isExpired(slot, now)).map(({ deadline }) => Date.parse(deadline));
+  const nextDeadline = deadlines.length === 0 ? undefined : Math.min(...deadlines);
+  return { slots: new Map(slots.map((slot) => [slot.node, slot])), granted, halts, nextDeadline };
+}
+
+/** RFC 3339 with seconds, as metav1.Time; rounded down. */
+export function instant(now: number): string {
+  return `${new Date(now).toISOString().slice(0, 19)}Z`;
+}

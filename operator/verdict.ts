@@ -1,0 +1,94 @@
+/** How one node stands towards one KernelPatch, pure: the plan, and how far it is. */
+import type { NodeVerdict } from '../crds/kernelpatch.ts';
+import type { PatchPlan } from './plan.ts';
+import { judge } from './progress.ts';
+import type { Candidate, Rollout } from './rollout.ts';
+
+export interface Verdict {
+  readonly node: string;
+  readonly kernelPatch: string;
+  readonly verdict: NodeVerdict;
+  readonly reason: string;
+  readonly message: string;
+  /** True when it will change without a person: under way, or waiting for a slot that will be free. */
+  readonly moves: boolean;
+}
+
+type Outcome = Pick<Verdict, 'verdict' | 'reason' | 'message'>;
+
+/** A worse verdict first: what failed, what needs a person, what is not known, what is under way, what waits its turn, what is done. */
+export const WORST_FIRST: readonly NodeVerdict[] = ['Failed', 'Blocked', 'Unknown', 'InProgress', 'Waiting', 'Closed'];
+
+/** The slots in `rollout` are those that will be stored, so a node that is about to start is InProgress. */
+export function judgeNode(candidate: Candidate, rollout: Rollout, now: number): readonly Verdict[] {
+  const { plan } = candidate;
+  const slot = rollout.slots.get(plan.node);
+  return plan.patches.map((patch) => {
+    const outcome = judgePatch(patch, { ...candidate, slot }, rollout, now);
+    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot';
+    return { node: plan.node, kernelPatch: patch.kernelPatch.metadata.name, ...outcome, moves };
+  });
+}
+
+function judgePatch(patch: PatchPlan, candidate: Candidate, rollout: Rollout, now: number): Outcome {
+  const { livePatch } = patch;
+  if (!livePatch) return outcomeOf(patch);
+  const progress = judge(livePatch, candidate.nodeKernel, candidate.slot, now);
+  const said = { reason: progress.reason, message: progress.message };
+  switch (progress.kind) {
+    case 'Done':
+      return livePatch.desired === 'Loaded' ? { verdict: 'Closed', ...said } : outcomeOf(patch);
+    case 'Refused':
+      return { verdict: 'Blocked', ...said };
+    case 'Failed':
+      return { verdict: 'Failed', ...said };
+    case 'InFlight':
+      return { verdict: 'InProgress', ...said };
+    case 'Unpublished':
+      return judgeUnpublished(patch, candidate, rollout);
+    default:
+      return progress.kind satisfies never;
+  }
+}
+
+/** What the plan alone says, once there is no live patch to load or remove. */
+function outcomeOf({ action, reason, message }: PatchPlan): Outcome {
+  switch (action) {
+    case 'None':
+      return { verdict: 'Closed', reason, message };
+    case 'Unknown':
+      return { verdict: 'Unknown', reason, message };
+    case 'Blocked':
+      return { verdict: 'Blocked', reason, message };
+    case 'Kexec':
+    case 'Reboot':
+      return { verdict: 'Waiting', reason: `${action}Planned`, message: `${message}; this version shows it and does not carry it out` };
+    case 'LivePatch':
+      return { verdict: 'Waiting', reason, message };
+    default:
+      return action satisfies never;
+  }
+}
+
+function judgeUnpublished(patch: PatchPlan, { plan }: Candidate, rollout: Rollout): Outcome {
+  const { livePatch } = patch;
+  const wanted = plan.wanted.find(({ name }) => name === livePatch?.name);
+  const verb = livePatch?.desired === 'Absent' ? 'removed' : 'loaded';
+  const { name: policy } = plan.policy.metadata;
+  if (plan.policy.spec.mode === 'Plan') {
+    return { verdict: 'Waiting', reason: 'PlanMode', message: `live patch ${livePatch?.name} would be ${verb}; PatchPolicy ${policy} has mode Plan: set spec.mode: Apply there` };
+  }
+  if (!wanted) return outcomeOf(patch);
+  const halt = wanted.desired === 'Loaded' ? rollout.halts.get(wanted.kernelPatch) : undefined;
+  if (halt) {
+    return { verdict: 'Waiting', reason: 'RolloutHalted', message: `KernelPatch ${halt.kernelPatch} failed on ${nameSome(halt.failed)}, as many as PatchPolicy ${policy} has failureBudget: correct or withdraw it, or raise the budget` };
+  }
+  if (rollout.granted.has(plan.node)) return { verdict: 'InProgress', reason: 'Pending', message: `live patch ${wanted.name} is being ${verb}` };
+  return { verdict: 'Waiting', reason: 'WaitingForSlot', message: `waits for one of the ${plan.policy.spec.rollout.maxInFlight} slots of PatchPolicy ${policy}` };
+}
+
+/** At most three names and how many more. */
+export function nameSome(names: readonly string[]): string {
+  const shown = names.slice(0, 3).join(', ');
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}

@@ -1,0 +1,139 @@
+/** One virtual machine: QEMU with a disk overlay, a seed disk, a console log, a command channel and its own user network. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { must, startDaemon, tailOf } from '../process.ts';
+import type { Daemon } from '../process.ts';
+import { GiveUp } from '../wait.ts';
+import type { NodeImage } from './image.ts';
+import { Qmp } from './qmp.ts';
+import { Shell } from './shell.ts';
+import type { GuestResult } from './shell.ts';
+
+export interface MachineOptions {
+  /** Holds overlay, sockets and console log; the same directory and options give the same machine again. */
+  readonly dir: string;
+  readonly name: string;
+  readonly image: NodeImage;
+  /** Which of the image's kernels boots. */
+  readonly release: string;
+  /** A tar that the guest unpacks over its root at first boot. */
+  readonly seed: string;
+  /** Address of the guest in QEMU's user network 10.0.2.0/24. */
+  readonly ip: string;
+  /** A port that is the same on this machine's loopback and in the guest. */
+  readonly port: number;
+  /** Added to the kernel's command line. */
+  readonly append?: string;
+}
+
+/** MiB. A node with kubelet, containerd and two pods holds 1.7 GiB; two machines fit in 24 GiB beside a control plane and a build. */
+const MEMORY = 2048;
+
+/** KVM is usable when the device is there and the processor says it virtualizes; a device alone (nested para-virtual KVM) boots no stock kernel. */
+export function canUseKvm(): boolean {
+  return existsSync('/dev/kvm') && /^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
+}
+
+export class Machine {
+  readonly options: MachineOptions;
+  readonly disk: string;
+  readonly console: string;
+  #daemon: Daemon | undefined;
+  #qmp: Qmp | undefined;
+  #shell: Shell | undefined;
+
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.disk = join(options.dir, 'disk.qcow2');
+    this.console = join(options.dir, 'console.log');
+  }
+
+  /** Powered on from its own disk, which is made when there is none, and answering commands within `seconds`. */
+  async boot(seconds = 240): Promise<void> {
+    if (!existsSync(this.disk)) await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', this.options.image.disk, this.disk]);
+    await this.#start([]);
+    await this.#answer(seconds);
+  }
+
+  /** Running again as it was when `save` was called; the disk must be the one of then. The guest's clock is set. */
+  async restore(memory: string): Promise<void> {
+    await this.#start(['-incoming', `exec:cat ${memory}`]);
+    await this.#qmp?.resume();
+    await this.#answer(60);
+    await this.must(`date -s @${(Date.now() / 1000).toFixed(3)} >/dev/null`);
+  }
+
+  /** Stopped, memory in `memory`, disk in `disk` afterwards; the process has ended. */
+  async save(memory: string): Promise<void> {
+    await this.must('sync');
+    await this.#connected().save(memory);
+    await this.powerOff();
+  }
+
+  run(script: string, seconds?: number): Promise<GuestResult> {
+    if (!this.#shell) throw new Error(`${this.options.name} is not running`);
+    return this.#shell.run(script, seconds);
+  }
+
+  /** As run; a non-zero exit code throws. Gives what was printed. */
+  async must(script: string, seconds?: number): Promise<string> {
+    const { code, output } = await this.run(script, seconds);
+    if (code !== 0) throw new Error(`${this.options.name}: ${script}: exit ${code}\n${output}`);
+    return output;
+  }
+
+  /** The power is cut: what was not on the disk is lost. The machine can boot again. */
+  async powerOff(): Promise<void> {
+    this.#shell?.close();
+    this.#qmp?.close();
+    await this.#daemon?.stop('SIGKILL');
+    this.#daemon = undefined;
+    this.#shell = undefined;
+    this.#qmp = undefined;
+  }
+
+  /** What the guest's kernel printed on its serial console since the directory was made. */
+  log(): string {
+    return existsSync(this.console) ? readFileSync(this.console, 'utf8') : '';
+  }
+
+  async #answer(seconds: number): Promise<void> {
+    const daemon = this.#daemon;
+    const shell = this.#shell;
+    if (!daemon || !shell) throw new Error(`${this.options.name} was not started`);
+    await shell.ready(seconds).catch((error: unknown) => {
+      const state = daemon.running() ? 'runs' : `has ended: ${tailOf(daemon)}`;
+      throw new GiveUp(`${this.options.name} did not answer within ${seconds} s; QEMU ${state}; console:\n${this.log().split('\n').slice(-30).join('\n')}`, { cause: error });
+    });
+  }
+
+  #connected(): Qmp {
+    if (!this.#qmp) throw new Error(`${this.options.name} is not running`);
+    return this.#qmp;
+  }
+
+  async #start(extra: readonly string[]): Promise<void> {
+    const { dir, image, release, seed, ip, port, name, append } = this.options;
+    const qmp = join(dir, 'qmp.sock');
+    const shell = join(dir, 'shell.sock');
+    const log = join(dir, 'qemu.log');
+    writeFileSync(log, '');
+    this.#daemon = startDaemon(`qemu ${name}`, [
+      'qemu-system-x86_64', '-name', name, '-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-m', String(MEMORY), '-smp', '2',
+      // QEMU 7.2's TCG corrupts flags on cmpxchg16b with two CPUs, and Debian's kernel panics under load (test/node/README.md).
+      ...(canUseKvm() ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max,-cx16,-la57,-svm']),
+      '-kernel', image.vmlinuz(release), '-initrd', image.initrd(release),
+      '-append', `console=ttyS0 panic=5 net.ifnames=0 systemd.show_status=0${append ? ` ${append}` : ''}`,
+      '-drive', `file=${this.disk},if=virtio,format=qcow2,cache=writeback`,
+      '-drive', `file=${seed},if=virtio,format=raw,readonly=on`,
+      '-netdev', `user,id=net,net=10.0.2.0/24,restrict=off,hostfwd=tcp:127.0.0.1:${port}-${ip}:${port}`,
+      '-device', `virtio-net-pci,netdev=net,mac=52:54:00:00:00:${ip.split('.')[3]?.padStart(2, '0')}`,
+      '-device', 'virtio-serial-pci', '-chardev', `socket,id=shell,path=${shell},server=on,wait=off`, '-device', 'virtconsole,chardev=shell',
+      '-device', 'virtio-rng-pci', '-chardev', `file,id=serial,path=${this.console},append=on`, '-serial', 'chardev:serial',
+      '-qmp', `unix:${qmp},server=on,wait=off`,
+      ...extra,
+    ], { log });
+    this.#shell = await Shell.connect(shell);
+    this.#qmp = await Qmp.connect(qmp);
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * A machine with a kernel that takes live patches as Debian's 6.12 does: the errnos of insmod, a transition that takes time or stalls, a
+ * directory that goes a third of a second after the disable, a replaced patch whose module stays.
+ */
+import { parseModule, releaseOf } from '../../kernel/elf.ts';
+import type { ModuleInfo } from '../../kernel/elf.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { KernelPatchError } from '../../kernel/errors.ts';
+import type { Entry, Host, RunResult } from '../../kernel/host.ts';
+import { RELEASE, buildIDNote } from './module.ts';
+
+/** What the kernel does with a module, by its name. */
+export interface Behaviour {
+  /** insmod's errno; a list is used up one by one, then it is taken. */
+  readonly refuses?: readonly string[];
+  readonly transitionMilliseconds?: number;
+  /** The transition to the patch never ends by itself. */
+  readonly stalls?: boolean;
+  /** The transition back never ends by itself. */
+  readonly stallsUnload?: boolean;
+  /** Shown as loaded objects that are not patched. */
+  readonly unpatched?: boolean;
+  readonly replace?: boolean;
+  /** rmmod never gets it. */
+  readonly held?: boolean;
+  readonly functions?: readonly string[];
+}
+
+interface SimulatedPatch {
+  enabled: boolean;
+  /** Infinity: stalled. undefined: no transition. */
+  transitionEndsAt: number | undefined;
+  goesAt: number | undefined;
+}
+
+interface SimulatedModule {
+  readonly info: ModuleInfo;
+  comesAt: number | undefined;
+  patch: SimulatedPatch | undefined;
+}
+
+const INSMOD_MILLISECONDS = 300;
+const TRANSITION_MILLISECONDS = 20;
+const REVERSAL_MILLISECONDS = 500;
+const DIRECTORY_LINGERS_MILLISECONDS = 340;
+/** kmod, mod_strerror and strerror(3). */
+const TEXT: Readonly<Record<string, string>> = {
+  ENOEXEC: 'Invalid module format',
+  EINVAL: 'Invalid parameters',
+  ENOENT: 'Unknown symbol in module',
+  EBUSY: 'Device or resource busy',
+  EEXIST: 'File exists',
+  EPERM: 'Operation not permitted',
+  EKEYREJECTED: 'Key was rejected by service',
+  EAGAIN: 'Resource temporarily unavailable',
+  ENOMEM: 'Cannot allocate memory',
+};
+
+export class SimulatedMachine {
+  readonly clock: Clock;
+  /** Files of the node; a path that ends in / is an empty directory. */
+  readonly files = new Map<string, Buffer>();
+  readonly behaviours = new Map<string, Behaviour>();
+  readonly staged = new Map<string, Buffer>();
+  /** Commands that the kernel was given, and writes to sysfs, in order. */
+  readonly asked: string[] = [];
+  readonly #modules = new Map<string, SimulatedModule>();
+
+  constructor(clock: Clock, release = RELEASE, kernelBuildID = '9c1f'.repeat(10)) {
+    this.clock = clock;
+    const facts: Readonly<Record<string, string>> = {
+      '/proc/sys/kernel/random/boot_id': '1f0e9d3c-0000-4000-8000-000000000001',
+      '/proc/sys/kernel/osrelease': release,
+      '/proc/sys/kernel/tainted': '0',
+      '/proc/sys/kernel/kexec_load_disabled': '0',
+      '/proc/sys/kernel/ftrace_enabled': '1',
+      '/proc/sys/kernel/modules_disabled': '0',
+      '/sys/kernel/security/lockdown': '[none] integrity confidentiality',
+      '/sys/module/module/parameters/sig_enforce': 'N',
+      [`/boot/vmlinuz-${release}`]: '',
+      [`/lib/modules/${release}/modules.dep`]: '',
+      '/sys/kernel/livepatch/': '',
+    };
+    for (const [path, text] of Object.entries(facts)) this.set(path, text);
+    this.files.set('/sys/kernel/notes', buildIDNote(kernelBuildID));
+  }
+
+  set(path: string, text: string): void {
+    this.files.set(path, Buffer.from(`${text}\n`));
+  }
+
+  /** Somebody else loads a module, and its transition is over. */
+  loadByHand(bytes: Buffer): void {
+    const info = parseModule(bytes);
+    this.#modules.set(info.name, { info, comesAt: undefined, patch: { enabled: true, transitionEndsAt: undefined, goesAt: undefined } });
+  }
+
+  /** Somebody else begins a transition that never ends; finishTransition ends it. */
+  stallByHand(bytes: Buffer): void {
+    this.loadByHand(bytes);
+    const patch = this.#modules.get(parseModule(bytes).name)?.patch;
+    if (patch !== undefined) patch.transitionEndsAt = Infinity;
+  }
+
+  finishTransition(name: string): void {
+    const patch = this.#modules.get(name)?.patch;
+    if (patch !== undefined) patch.transitionEndsAt = undefined;
+  }
+
+  /** Names with the build id of each enabled live patch whose transition is over. */
+  get active(): readonly string[] {
+    this.#advance();
+    return [...this.#modules].filter(([, { patch, comesAt }]) => comesAt === undefined && patch?.enabled && patch.transitionEndsAt === undefined).map(([name]) => name);
+  }
+
+  get modules(): readonly string[] {
+    this.#advance();
+    return [...this.#modules.keys()];
+  }
+
+  count(command: string): number {
+    return this.asked.filter((line) => line === command).length;
+  }
+
+  get host(): Host {
+    return {
+      littleEndian: true,
+      read: async (path, limitBytes) => this.#read(path, limitBytes),
+      list: async (path) => this.#list(path),
+      writeSysfs: async (path, text) => this.#writeEnabled(path, text),
+      stage: async (fileName, bytes) => {
+        this.staged.set(`/run/kernelpatch/${fileName}`, Buffer.from(bytes));
+        return `/run/kernelpatch/${fileName}`;
+      },
+      clearStage: async () => this.staged.clear(),
+      run: (argv) => this.#run(argv),
+    };
+  }
+
+  #advance(): void {
+    const now = this.clock.monotonic();
+    for (const [name, module] of this.#modules) {
+      if (module.comesAt !== undefined && module.comesAt <= now) this.#arrive(name, module, module.comesAt);
+      const { patch } = module;
+      if (patch?.transitionEndsAt !== undefined && patch.transitionEndsAt <= now) this.#endTransition(name, patch);
+      if (patch?.goesAt !== undefined && patch.goesAt <= now) module.patch = undefined;
+    }
+  }
+
+  #arrive(name: string, module: SimulatedModule, at: number): void {
+    const { stalls = false, transitionMilliseconds = TRANSITION_MILLISECONDS } = this.#behaviour(name);
+    module.comesAt = undefined;
+    module.patch = { enabled: true, transitionEndsAt: stalls ? Infinity : at + transitionMilliseconds, goesAt: undefined };
+    this.set('/proc/sys/kernel/tainted', String(0b1011_0000_0000_0000));
+  }
+
+  #endTransition(name: string, patch: SimulatedPatch): void {
+    const endedAt = patch.transitionEndsAt ?? 0;
+    patch.transitionEndsAt = undefined;
+    if (!patch.enabled) patch.goesAt = endedAt + DIRECTORY_LINGERS_MILLISECONDS;
+    if (!patch.enabled || !this.#behaviour(name).replace) return;
+    for (const [other, module] of this.#modules) if (other !== name) module.patch = undefined;
+  }
+
+  #behaviour(name: string): Behaviour {
+    return this.behaviours.get(name) ?? {};
+  }
+
+  #read(path: string, limitBytes: number): Buffer | undefined {
+    const bytes = this.#sysfs().get(path) ?? this.files.get(path);
+    if (bytes !== undefined && bytes.length > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
+    return bytes;
+  }
+
+  #list(path: string): readonly Entry[] | undefined {
+    const entries = new Map<string, boolean>();
+    let exists = false;
+    for (const file of [...this.#sysfs().keys(), ...this.files.keys()]) {
+      if (!file.startsWith(`${path}/`)) continue;
+      exists = true;
+      const [name = '', ...rest] = file.slice(path.length + 1).split('/');
+      if (name !== '') entries.set(name, rest.length > 0 || (entries.get(name) ?? false));
+    }
+    return exists ? [...entries].map(([name, directory]) => ({ name, directory })) : undefined;
+  }
+
+  #sysfs(): ReadonlyMap<string, Buffer> {
+    this.#advance();
+    const tree = new Map<string, Buffer>();
+    const put = (path: string, text: string) => tree.set(path, Buffer.from(`${text}\n`));
+    for (const [name, { info, patch, comesAt }] of this.#modules) {
+      put(`/sys/module/${name}/initstate`, comesAt === undefined ? 'live' : 'coming');
+      put(`/sys/module/${name}/refcnt`, patch === undefined ? '0' : '1');
+      if (info.buildID !== undefined) tree.set(`/sys/module/${name}/notes/.note.gnu.build-id`, buildIDNote(info.buildID));
+      if (patch === undefined) continue;
+      const directory = `/sys/kernel/livepatch/${name}`;
+      put(`${directory}/enabled`, patch.enabled ? '1' : '0');
+      put(`${directory}/transition`, patch.transitionEndsAt === undefined ? '0' : '1');
+      put(`${directory}/vmlinux/patched`, this.#behaviour(name).unpatched ? '0' : '1');
+      for (const functionName of this.#behaviour(name).functions ?? ['version_proc_show']) tree.set(`${directory}/vmlinux/${functionName},1/`, Buffer.alloc(0));
+    }
+    return tree;
+  }
+
+  #writeEnabled(path: string, text: string): void {
+    this.#advance();
+    const name = /^\/sys\/kernel\/livepatch\/([^/]+)\/enabled$/.exec(path)?.[1] ?? '';
+    this.asked.push(`enabled ${name} ${text}`);
+    const patch = this.#modules.get(name)?.patch;
+    const enabled = text === '1';
+    const reversing = patch?.transitionEndsAt !== undefined;
+    if (patch === undefined || patch.enabled === enabled || (enabled && !reversing)) throw new KernelPatchError('HostUnwritable', `${path} can not be written: EINVAL`);
+    if (!reversing && this.#otherTransition(name)) throw new KernelPatchError('HostUnwritable', `${path} can not be written: EBUSY`);
+    patch.enabled = enabled;
+    const { stalls, stallsUnload } = this.#behaviour(name);
+    patch.transitionEndsAt = (enabled ? stalls : stallsUnload && !reversing) ? Infinity : this.clock.monotonic() + REVERSAL_MILLISECONDS;
+  }
+
+  #otherTransition(name: string): boolean {
+    return [...this.#modules].some(([other, { patch }]) => other !== name && patch?.transitionEndsAt !== undefined);
+  }
+
+  async #run(argv: readonly string[]): Promise<RunResult> {
+    const [command, argument = ''] = argv;
+    const errno = command === 'insmod' ? this.#insmod(argument) : this.#rmmod(argument);
+    await this.clock.sleep(INSMOD_MILLISECONDS);
+    if (errno === undefined) return { exitCode: 0, stderr: '' };
+    return { exitCode: 1, stderr: `${command}: ERROR: could not ${command === 'insmod' ? 'insert' : 'remove'} module ${argument}: ${TEXT[errno]}\n` };
+  }
+
+  #insmod(path: string): string | undefined {
+    this.#advance();
+    const bytes = this.staged.get(path);
+    if (bytes === undefined) throw new KernelPatchError('CommandMissing', `insmod was given ${path}, which is not staged`);
+    const info = parseModule(bytes);
+    this.asked.push(`insmod ${info.name}`);
+    const errno = this.#judge(info);
+    if (errno === undefined) this.#modules.set(info.name, { info, comesAt: this.clock.monotonic() + INSMOD_MILLISECONDS, patch: undefined });
+    return errno;
+  }
+
+  #judge(info: ModuleInfo): string | undefined {
+    const { refuses = [] } = this.#behaviour(info.name);
+    const [refused, ...later] = refuses;
+    if (refused !== undefined) {
+      this.behaviours.set(info.name, { ...this.#behaviour(info.name), refuses: later });
+      return refused;
+    }
+    const text = (path: string) => this.files.get(path)?.toString().trim();
+    if (!info.signed && text('/sys/kernel/security/lockdown')?.startsWith('[none]') === false) return 'EPERM';
+    if (!info.signed && text('/sys/module/module/parameters/sig_enforce') === 'Y') return 'EKEYREJECTED';
+    if (releaseOf(info) !== text('/proc/sys/kernel/osrelease')) return 'ENOEXEC';
+    if (!info.livePatch) return 'EINVAL';
+    if (this.#modules.has(info.name)) return 'EEXIST';
+    return text('/proc/sys/kernel/ftrace_enabled') === '0' || this.#otherTransition(info.name) ? 'EBUSY' : undefined;
+  }
+
+  #rmmod(name: string): string | undefined {
+    this.#advance();
+    this.asked.push(`rmmod ${name}`);
+    const module = this.#modules.get(name);
+    if (module === undefined) return 'ENOENT';
+    if (module.patch !== undefined || module.comesAt !== undefined || this.#behaviour(name).held) return 'EAGAIN';
+    this.#modules.delete(name);
+    return undefined;
+  }
+}

@@ -1,0 +1,140 @@
+/** A node of a cluster: a simulated machine, its NodeKernel, and the real agent between them. */
+import { createHash } from 'node:crypto';
+import { pino } from 'pino';
+import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, Plan, WantedLivePatch } from '../../crds/nodekernel.ts';
+import { createAgent } from '../../daemonset/agent.ts';
+import type { Agent } from '../../daemonset/agent.ts';
+import { createMetrics } from '../../daemonset/metrics.ts';
+import { KernelPatchError } from '../../kernel/errors.ts';
+import { simulatedClock, until } from './clock.ts';
+import { SimulatedMachine } from './host.ts';
+import { aLife, hostOf } from './life.ts';
+import type { Kill, Life } from './life.ts';
+import { RELEASE, aModule } from './module.ts';
+
+export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
+
+export function sha256Of(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export function aWanted(changes: Partial<WantedLivePatch> = {}): WantedLivePatch {
+  return {
+    name: 'livepatch_fix',
+    kernelPatch: 'fix',
+    desired: 'Loaded',
+    release: RELEASE,
+    hostPath: HOST_PATH,
+    sha256: sha256Of(aModule()),
+    replace: true,
+    reversible: true,
+    ...changes,
+  };
+}
+
+export function aPlan(changes: Partial<Plan> = {}): Plan {
+  return {
+    policy: 'workers',
+    mode: 'Apply',
+    action: 'LivePatch',
+    reason: 'LivePatchFits',
+    message: 'fix has a live patch for this kernel',
+    patches: [{ kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch for this kernel is listed' }],
+    ...changes,
+  };
+}
+
+/** Disposed of at the end of a test, whatever its outcome: no agent goes on. */
+export interface SimulatedNode extends AsyncDisposable {
+  readonly machine: SimulatedMachine;
+  readonly object: NodeKernel;
+  /** Every status the API server was given. */
+  readonly writes: readonly NodeKernelStatus[];
+  /** The API server refuses this many writes from now on. */
+  refuseWrites(count: number): void;
+  /** Publishes a new intent. */
+  want(livePatches: readonly WantedLivePatch[], plan?: Plan): void;
+  /** Starts an agent, with nothing but what is on the machine and in the object. */
+  start(kill?: Kill): void;
+  /** Ends the agent as SIGTERM does. */
+  stop(): Promise<void>;
+  /** Settled: the API server has a report of the newest intent, and nothing is in progress. */
+  settle(): Promise<NodeKernelStatus>;
+  until(what: string, condition: () => boolean): Promise<void>;
+  report(name?: string): LivePatchReport | undefined;
+  /** The life of the agent that runs, or ran last. */
+  readonly life: Life;
+}
+
+export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
+  const clock = simulatedClock();
+  const machine = new SimulatedMachine(clock);
+  machine.files.set(HOST_PATH, aModule());
+  const writes: NodeKernelStatus[] = [];
+  let object: NodeKernel = { metadata: { name: 'node-1', uid: 'uid-1', generation: 1 }, spec };
+  let running: { agent: Agent; stop: AbortController; ended: Promise<void> } | undefined;
+  let life = aLife();
+  let refusals = 0;
+
+  async function writeStatus(status: NodeKernelStatus): Promise<void> {
+    if (refusals > 0) {
+      refusals -= 1;
+      throw new KernelPatchError('ApiBusy', 'PATCH was answered with 503');
+    }
+    const stored = JSON.parse(JSON.stringify(status)) as NodeKernelStatus;
+    writes.push(stored);
+    object = { ...object, status: stored };
+  }
+
+  const node: SimulatedNode = {
+    machine,
+    get object() {
+      return object;
+    },
+    writes,
+    get life() {
+      return life;
+    },
+    refuseWrites(count) {
+      refusals = count;
+    },
+    want(livePatches, plan = aPlan()) {
+      object = { ...object, metadata: { ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 }, spec: { plan, livePatches: [...livePatches] } };
+      running?.agent.accept(object);
+    },
+    start(kill) {
+      const own = aLife(kill);
+      life = own;
+      const agent = createAgent({
+        machine: { host: hostOf(machine.host, own), clock },
+        writeStatus: (status) => own.effect(() => writeStatus(status)),
+        agentVersion: '0.1.0',
+        log: pino({ level: 'silent' }),
+        metrics: createMetrics(),
+      });
+      const stop = new AbortController();
+      agent.accept(object);
+      running = { agent, stop, ended: agent.run(stop.signal) };
+    },
+    async stop() {
+      running?.stop.abort();
+      await running?.ended;
+    },
+    async settle() {
+      await node.until('the newest intent is reported and settled', () => isSettled(object));
+      return object.status as NodeKernelStatus;
+    },
+    until: (what, condition) => until(clock, what, condition),
+    async [Symbol.asyncDispose]() {
+      running?.stop.abort();
+      clock.stop();
+    },
+    report: (name = 'livepatch_fix') => object.status?.livePatches.find((patch) => patch.name === name),
+  };
+  return node;
+}
+
+function isSettled({ metadata, status }: NodeKernel): boolean {
+  const progressing = status?.conditions?.find(({ type }) => type === 'Progressing');
+  return status?.observedGeneration === metadata.generation && progressing?.status === 'False';
+}

@@ -1,0 +1,2 @@
+#define MARK "kp_first"
+#include "live_patch.h"

@@ -1,0 +1,3 @@
+#define MARK "kp_held"
+#define HELD
+#include "live_patch.h"

@@ -1,0 +1,2 @@
+#define MARK "kp_second"
+#include "live_patch.h"

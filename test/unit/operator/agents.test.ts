@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { LabelSelector } from '../../../crds/common.ts';
+import { daemonSet, isAsWanted, wantsAgents } from '../../../operator/agents.ts';
+import type { AgentSettings } from '../../../operator/agents.ts';
+import { aNode, aPolicy, aView } from './builders.ts';
+
+const settings: AgentSettings = {
+  namespace: 'kernelpatch', image: 'registry/kernelpatch@sha256:1', imagePullPolicy: 'IfNotPresent', serviceAccount: 'kernelpatch-agent', logLevel: 'info', owner: { name: 'kernelpatch-operator', uid: 'uid-1' },
+};
+
+interface PodSpec {
+  readonly affinity?: { readonly nodeAffinity: { readonly requiredDuringSchedulingIgnoredDuringExecution: { readonly nodeSelectorTerms: unknown } } };
+  readonly containers: readonly { readonly image: string; readonly securityContext: object; readonly command: readonly string[]; readonly env: readonly { readonly name: string }[] }[];
+  readonly tolerations: unknown;
+  readonly hostPID: boolean;
+  readonly hostNetwork?: boolean;
+}
+
+function podSpecOf(selectors: readonly LabelSelector[]): PodSpec {
+  const { spec } = daemonSet(selectors, settings) as unknown as { spec: { template: { spec: PodSpec } } };
+  return spec.template.spec;
+}
+
+test('agents are wanted while some policy selects a node', () => {
+  const gpu = aPolicy({ nodeSelector: { matchLabels: { pool: 'gpu' } } });
+  assert.equal(wantsAgents(aView({ nodes: [aNode('n1')] })), false);
+  assert.equal(wantsAgents(aView({ nodes: [aNode('n1')], policies: [gpu] })), false);
+  assert.equal(wantsAgents(aView({ nodes: [aNode('n1', { labels: { pool: 'gpu' } })], policies: [gpu] })), true);
+  assert.equal(wantsAgents(aView({ policies: [aPolicy()] })), false);
+});
+
+test('each policy is one alternative of the affinity', () => {
+  const affinity = podSpecOf([{ matchLabels: { pool: 'gpu' } }, { matchExpressions: [{ key: 'zone', operator: 'NotIn', values: ['b'] }] }]).affinity;
+  assert.deepEqual(affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms, [
+    { matchExpressions: [{ key: 'pool', operator: 'In', values: ['gpu'] }] },
+    { matchExpressions: [{ key: 'zone', operator: 'NotIn', values: ['b'] }] },
+  ]);
+});
+
+test('a policy that selects every node leaves no affinity, since an empty term would select none', () => {
+  assert.equal(podSpecOf([{ matchLabels: { pool: 'gpu' } }, {}]).affinity, undefined);
+});
+
+test('the agent is privileged, tolerates everything, sees the processes of the host and not its network', () => {
+  const { containers, tolerations, hostPID, hostNetwork } = podSpecOf([{}]);
+  assert.deepEqual(containers[0]?.securityContext, { privileged: true, readOnlyRootFilesystem: true });
+  assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
+  assert.deepEqual([hostPID, hostNetwork], [true, undefined]);
+  assert.deepEqual(containers[0]?.command, ['node', '/app/agent.cjs']);
+  assert.deepEqual(containers[0]?.env.map(({ name }) => name), ['NODE_NAME', 'HOST_ROOT', 'LOG_LEVEL', 'METRICS_PORT']);
+  assert.equal(containers[0]?.image, settings.image);
+});
+
+test('what the API server adds is no difference, a changed or missing field is', () => {
+  const wanted = daemonSet([{}], settings);
+  const served = structuredClone({ ...wanted, status: {} }) as unknown as { metadata: Record<string, unknown>; spec: { revisionHistoryLimit?: number; template: { spec: { hostPID: boolean; tolerations: object[] } } } };
+  served.metadata['generation'] = 3;
+  served.spec.revisionHistoryLimit = 10;
+  assert.equal(isAsWanted(wanted, served), true);
+  assert.equal(isAsWanted(wanted, undefined), false);
+  served.spec.template.spec.tolerations.push({ key: 'more' });
+  assert.equal(isAsWanted(wanted, served), false);
+  served.spec.template.spec.tolerations.pop();
+  served.spec.template.spec.hostPID = false;
+  assert.equal(isAsWanted(wanted, served), false);
+});
+
+test('an affinity that is wanted no more is a difference, although nothing that is wanted is missing', () => {
+  const before = daemonSet([{ matchLabels: { pool: 'gpu' } }], settings);
+  assert.equal(isAsWanted(daemonSet([{}], settings), before), false);
+});

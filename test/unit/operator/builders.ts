@@ -1,0 +1,104 @@
+/** Objects as the caches hold them, with only what a test is about written out. */
+import { KernelPatchSpec } from '../../../crds/kernelpatch.ts';
+import type { KernelPatch } from '../../../crds/kernelpatch.ts';
+import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, WantedLivePatch } from '../../../crds/nodekernel.ts';
+import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
+import type { PatchPolicy, PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
+import type { NodeView, View } from '../../../operator/observe.ts';
+import { byAge } from '../../../operator/observe.ts';
+
+export const NOW = Date.parse('2026-11-24T12:00:00Z');
+export const RELEASE = '6.12.107+deb13-cloud-amd64';
+export const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
+export const SHA = 'a'.repeat(64);
+
+export function aNode(name: string, fields: Partial<NodeView> = {}): NodeView {
+  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', ...fields };
+}
+
+export interface KernelPatchFields {
+  readonly name?: string;
+  readonly created?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly status?: KernelPatch['status'];
+  readonly cves?: readonly string[];
+  readonly withdrawn?: boolean;
+  readonly kernels?: readonly unknown[];
+}
+
+export function aLivePatch(fields: object = {}): object {
+  return { name: 'livepatch_a', source: { hostPath: '/var/lib/livepatches/a.ko' }, sha256: SHA, ...fields };
+}
+
+/** Affected, with a live patch, unless told. */
+export function aKernelPatch(fields: KernelPatchFields = {}): KernelPatch {
+  const { name = 'fix-a', created = '2026-11-24T10:00:00Z', labels, status, cves = ['CVE-2026-31431'], kernels = [{ release: RELEASE, state: 'Affected', livePatch: aLivePatch() }] } = fields;
+  return {
+    metadata: { name, uid: `uid-${name}`, generation: 1, resourceVersion: '1', creationTimestamp: created, ...(labels && { labels }) },
+    spec: KernelPatchSpec.parse({ cves: cves.map((id) => ({ id })), withdrawn: fields.withdrawn ?? false, kernels }),
+    ...(status && { status }),
+  };
+}
+
+export function aPolicy(spec: object = {}, fields: { readonly name?: string; readonly created?: string; readonly status?: PatchPolicyStatus } = {}): PatchPolicy {
+  const { name = 'workers', created = '2026-11-24T09:00:00Z', status } = fields;
+  return { metadata: { name, uid: `uid-${name}`, generation: 1, resourceVersion: '1', creationTimestamp: created }, spec: PatchPolicySpec.parse(spec), ...(status && { status }) };
+}
+
+export function aReport(fields: Omit<Partial<NodeKernelStatus>, 'kernel'> & { readonly kernel?: Partial<NodeKernelStatus['kernel']> } = {}): NodeKernelStatus {
+  return {
+    observedGeneration: 1,
+    agentVersion: '0.1.0',
+    bootID: 'boot-1',
+    installedKernels: [RELEASE],
+    state: 'Idle',
+    active: '',
+    livePatches: [],
+    ...fields,
+    kernel: { release: RELEASE, buildID: 'unknown', taint: 0, taintFlags: '', lockdown: 'none', livePatching: 'Available', kexec: 'Available', ...fields.kernel },
+  };
+}
+
+export function aWanted(fields: Partial<WantedLivePatch> = {}): WantedLivePatch {
+  return { name: 'livepatch_a', kernelPatch: 'fix-a', desired: 'Loaded', release: RELEASE, hostPath: '/var/lib/livepatches/a.ko', sha256: SHA, replace: true, reversible: true, ...fields };
+}
+
+export function aLivePatchReport(fields: Partial<LivePatchReport> = {}): LivePatchReport {
+  return { name: 'livepatch_a', origin: 'KernelPatch', kernelPatch: 'fix-a', sha256: SHA, state: 'Active', reason: 'Active', message: 'active', since: '2026-11-24T11:00:00Z', ...fields };
+}
+
+export interface NodeKernelFields {
+  readonly spec?: NodeKernelSpec;
+  readonly status?: NodeKernelStatus | 'none';
+  readonly generation?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly ownerUID?: string;
+}
+
+/** Made by the operator, reported by the agent, unless told. */
+export function aNodeKernel(name: string, fields: NodeKernelFields = {}): NodeKernel {
+  const { spec = { livePatches: [] }, status = aReport(), generation = 1, labels = { 'app.kubernetes.io/managed-by': 'kernelpatch-operator' }, ownerUID = `uid-${name}` } = fields;
+  return {
+    metadata: { name, uid: `uid-nk-${name}`, generation, resourceVersion: '1', labels, ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name, uid: ownerUID }] },
+    spec,
+    ...(status !== 'none' && { status }),
+  };
+}
+
+export interface ViewFields {
+  readonly now?: number;
+  readonly nodes?: readonly NodeView[];
+  readonly nodeKernels?: readonly NodeKernel[];
+  readonly kernelPatches?: readonly KernelPatch[];
+  readonly policies?: readonly PatchPolicy[];
+}
+
+export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches = [], policies = [] }: ViewFields): View {
+  return {
+    now,
+    nodes: new Map(nodes.map((node) => [node.name, node])),
+    nodeKernels: new Map(nodeKernels.map((nodeKernel) => [nodeKernel.metadata.name, nodeKernel])),
+    kernelPatches: [...kernelPatches].sort(byAge),
+    policies: [...policies].sort(byAge),
+  };
+}

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describePlan, planNode } from '../../../operator/plan.ts';
+import { FIXED_RELEASE, RELEASE, aKernelPatch, aLivePatch, aNode, aNodeKernel, aPolicy, aReport, aWanted } from './builders.ts';
+import type { KernelPatchFields } from './builders.ts';
+
+const BUILD_ID = '9c1f'.repeat(10);
+const OTHER_BUILD_ID = '00aa'.repeat(10);
+const affected = { release: RELEASE, state: 'Affected' };
+const withLivePatch = { ...affected, livePatch: aLivePatch() };
+const intoFixed = { ...affected, rebootInto: FIXED_RELEASE };
+const fixedInstalled = { installedKernels: [RELEASE, FIXED_RELEASE] };
+
+interface Case {
+  readonly patch?: KernelPatchFields;
+  readonly policy?: object;
+  readonly report?: Parameters<typeof aReport>[0] | 'none';
+  readonly node?: Parameters<typeof aNode>[1];
+  readonly action: string;
+  readonly reason: string;
+  readonly says?: RegExp;
+}
+
+const cases: Readonly<Record<string, Case>> = {
+  'a kernel that is not listed is Unknown': { patch: { kernels: [{ release: '6.1.0', state: 'Fixed' }] }, action: 'Unknown', reason: 'KernelNotListed', says: /6\.12\.107.*not listed/ },
+  'a kernel listed as fixed is None': { patch: { kernels: [{ release: RELEASE, state: 'Fixed' }] }, action: 'None', reason: 'KernelFixed' },
+  'a kernel listed as not affected is None': { patch: { kernels: [{ release: RELEASE, state: 'NotAffected' }] }, action: 'None', reason: 'KernelNotAffected' },
+  'a kernel under investigation is Unknown': { patch: { kernels: [{ release: RELEASE, state: 'UnderInvestigation' }] }, action: 'Unknown', reason: 'UnderInvestigation' },
+  'an affected kernel with a live patch is LivePatch': { action: 'LivePatch', reason: 'LivePatchAvailable' },
+  'the first pattern that fits is asked when no exact release is listed': {
+    patch: { kernels: [{ releasePattern: '6.*-cloud-arm64', state: 'Fixed' }, { releasePattern: '6.12.*-cloud-amd64', state: 'NotAffected' }, { releasePattern: '6.*', state: 'Fixed' }] },
+    action: 'None', reason: 'KernelNotAffected',
+  },
+  'an exact release wins over a pattern before it': { patch: { kernels: [{ releasePattern: '6.*', state: 'Fixed' }, withLivePatch] }, action: 'LivePatch', reason: 'LivePatchAvailable' },
+  'the parts of a pattern may not overlap in the release': { patch: { kernels: [{ releasePattern: `${RELEASE}*amd64`, state: 'Fixed' }] }, action: 'Unknown', reason: 'KernelNotListed' },
+
+  'a build id that fits counts as the kernel': { patch: { kernels: [{ ...withLivePatch, buildID: BUILD_ID }] }, report: { kernel: { buildID: BUILD_ID } }, action: 'LivePatch', reason: 'LivePatchAvailable' },
+  'another build id is another kernel, whatever a pattern says': {
+    patch: { kernels: [{ ...withLivePatch, buildID: BUILD_ID }, { releasePattern: '6.*', state: 'Fixed' }] },
+    report: { kernel: { buildID: OTHER_BUILD_ID } }, action: 'Unknown', reason: 'BuildIDMismatch', says: new RegExp(`${OTHER_BUILD_ID}.*${BUILD_ID}`),
+  },
+  'a build id that the node can not tell is Unknown': { patch: { kernels: [{ ...withLivePatch, buildID: BUILD_ID }] }, action: 'Unknown', reason: 'BuildIDUnknown' },
+  'of two builds of one release the one that runs is meant': {
+    patch: { kernels: [{ ...withLivePatch, buildID: BUILD_ID }, { release: RELEASE, buildID: OTHER_BUILD_ID, state: 'Fixed' }] },
+    report: { kernel: { buildID: OTHER_BUILD_ID } }, action: 'None', reason: 'KernelFixed',
+  },
+
+  'nothing is decided before the agent has reported': { report: 'none', action: 'Unknown', reason: 'NotReported', says: /kubelet says it runs kernel 6\.12\.107/ },
+  'nothing is decided on a report of an earlier boot': { node: { bootID: 'boot-2' }, action: 'Unknown', reason: 'ReportOfOtherBoot' },
+  'a kubelet that tells no boot id does not doubt the report': { node: { bootID: '' }, action: 'LivePatch', reason: 'LivePatchAvailable' },
+
+  'no live patch and no other kernel is Blocked': { patch: { kernels: [affected] }, action: 'Blocked', reason: 'NoLivePatch' },
+  'without a live patch the installed fixed kernel is a Kexec': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: fixedInstalled, action: 'Kexec', reason: 'KexecAvailable' },
+  'a live patch goes before a kexec that is allowed': { patch: { kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }, policy: { maxDisruption: 'Reboot' }, report: fixedInstalled, action: 'LivePatch', reason: 'LivePatchAvailable' },
+  'a kexec goes before a reboot that is allowed': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: fixedInstalled, action: 'Kexec', reason: 'KexecAvailable' },
+  'where kexec is not possible it is a Reboot': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedInstalled, kernel: { kexec: 'Unavailable' } }, action: 'Reboot', reason: 'RebootNeeded' },
+  'where kexec is allowed and not possible, a reboot is not taken instead': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, kernel: { kexec: 'Unavailable' } }, action: 'Blocked', reason: 'KexecUnavailable', says: /maxDisruption: Reboot/,
+  },
+  'a reboot is not hidden behind a kexec that nobody knows about': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedInstalled, kernel: { kexec: 'Unknown' } }, action: 'Unknown', reason: 'KexecUnknown' },
+  'a fixed kernel that is not installed is Blocked': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, action: 'Blocked', reason: 'TargetKernelNotInstalled', says: /6\.12\.117.*install it/ },
+  'more disruption than the policy allows is Blocked and says what to allow': { patch: { kernels: [intoFixed] }, report: fixedInstalled, action: 'Blocked', reason: 'DisruptionNotAllowed', says: /PatchPolicy workers .*maxDisruption: Kexec/ },
+  'a policy that allows None gets no live patch': { policy: { maxDisruption: 'None' }, action: 'Blocked', reason: 'DisruptionNotAllowed', says: /maxDisruption: LivePatch/ },
+  'a kernel without live patching goes the next way': {
+    patch: { kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, kernel: { livePatching: 'Unavailable' } }, action: 'Kexec', reason: 'KexecAvailable',
+  },
+  'a kernel without live patching and without another kernel is Blocked': { report: { kernel: { livePatching: 'Unavailable' } }, action: 'Blocked', reason: 'LivePatchingUnavailable' },
+  'a missing fact about live patching leads to no kexec': {
+    patch: { kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, kernel: { livePatching: 'Unknown' } }, action: 'Unknown', reason: 'LivePatchingUnknown',
+  },
+  'under lockdown the kernel judges the signature, not the plan': { report: { kernel: { lockdown: 'integrity' } }, action: 'LivePatch', reason: 'LivePatchAvailable' },
+  'a withdrawn live patch fixes nothing': { patch: { withdrawn: true }, action: 'Blocked', reason: 'Withdrawn' },
+  'a withdrawn live patch leaves the next way': { patch: { withdrawn: true, kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }, policy: { maxDisruption: 'Kexec' }, report: fixedInstalled, action: 'Kexec', reason: 'KexecAvailable' },
+};
+
+for (const [sentence, { patch, policy, report, node, action, reason, says }] of Object.entries(cases)) {
+  test(sentence, () => {
+    const status = report === 'none' ? 'none' : aReport(report);
+    const plan = describePlan(planNode(aNode('n1', node), aNodeKernel('n1', { status }), aPolicy(policy), [aKernelPatch(patch)]));
+    assert.deepEqual({ action: plan.action, reason: plan.reason }, { action, reason }, plan.message);
+    assert.match(plan.message, says ?? /./);
+  });
+}
+
+function wantedOf(patches: readonly KernelPatchFields[], policy: object = {}) {
+  return planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(policy), patches.map(aKernelPatch)).wanted;
+}
+
+test('the wanted live patch carries everything the agent needs', () => {
+  assert.deepEqual(wantedOf([{ kernels: [{ ...withLivePatch, buildID: undefined }] }]), [aWanted()]);
+});
+
+test('in mode Plan nothing is wanted and the plan is the same', () => {
+  const apply = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
+  const plan = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);
+  assert.deepEqual(plan.wanted, []);
+  assert.equal(describePlan(plan).action, describePlan(apply).action);
+  assert.equal(describePlan(plan).mode, 'Plan');
+});
+
+test('a withdrawn live patch is wanted absent, on every node whose kernel lists it', () => {
+  assert.deepEqual(wantedOf([{ withdrawn: true }]), [aWanted({ desired: 'Absent' })]);
+});
+
+test('a withdrawn live patch that is not reversible is left where it is', () => {
+  assert.deepEqual(wantedOf([{ withdrawn: true, kernels: [{ ...affected, livePatch: aLivePatch({ reversible: false }) }] }]), []);
+});
+
+test('a policy that allows None gets no unload either', () => {
+  assert.deepEqual(wantedOf([{ withdrawn: true }], { maxDisruption: 'None' }), []);
+});
+
+test('what is to go comes first, then what replaces, then what stands beside it', () => {
+  const of = (name: string, fields: object): KernelPatchFields['kernels'] => [{ ...affected, livePatch: aLivePatch({ name, ...fields }) }];
+  const wanted = wantedOf([
+    { name: 'beside', created: '2026-11-01T00:00:00Z', kernels: of('beside', { replace: false }) },
+    { name: 'cumulative', created: '2026-11-02T00:00:00Z', kernels: of('cumulative', {}) },
+    { name: 'bad', created: '2026-11-03T00:00:00Z', withdrawn: true, kernels: of('bad', {}) },
+  ]);
+  assert.deepEqual(wanted.map(({ name, desired }) => `${name} ${desired}`), ['bad Absent', 'cumulative Loaded', 'beside Loaded']);
+});
+
+test('the most pressing patch is the action of the node, and each patch has its line', () => {
+  const plan = describePlan(
+    planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
+      aKernelPatch({ name: 'done', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
+      aKernelPatch({ name: 'loads' }),
+      aKernelPatch({ name: 'stuck', kernels: [affected] }),
+      aKernelPatch({ name: 'unlisted', kernels: [{ release: '5.10.0', state: 'Fixed' }] }),
+    ]),
+  );
+  assert.equal(plan.action, 'Blocked');
+  assert.deepEqual(plan.patches.map(({ kernelPatch, action }) => `${kernelPatch} ${action}`), ['stuck Blocked', 'unlisted Unknown', 'loads LivePatch', 'done None']);
+});
+
+test('a node without any patch is None and says why', () => {
+  const plan = describePlan(planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
+  assert.deepEqual([plan.action, plan.reason, plan.patches], ['None', 'NoKernelPatch', []]);
+});
+
+test('two files under one module name block both, and name both', () => {
+  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
+    aKernelPatch({ name: 'fix-a' }),
+    aKernelPatch({ name: 'fix-b', kernels: [{ ...affected, livePatch: aLivePatch({ sha256: 'b'.repeat(64) }) }] }),
+  ]);
+  assert.deepEqual(patches.map(({ action, reason }) => `${action} ${reason}`), ['Blocked LivePatchNameConflict', 'Blocked LivePatchNameConflict']);
+  for (const { message } of patches) assert.match(message, /fix-a and fix-b/);
+  assert.deepEqual(wanted, []);
+});
+
+test('the same file wanted by two patches is loaded once and closes both', () => {
+  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a' }), aKernelPatch({ name: 'fix-b', cves: ['CVE-2026-1'.padEnd(13, '0')] })]);
+  assert.deepEqual(wanted.map(({ kernelPatch }) => kernelPatch), ['fix-a']);
+  assert.deepEqual(patches.map(({ action }) => action), ['LivePatch', 'LivePatch']);
+});
+
+test('a withdrawn file is removed although another patch still names it', () => {
+  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a', withdrawn: true }), aKernelPatch({ name: 'fix-b' })]);
+  assert.deepEqual(wanted.map(({ desired }) => desired), ['Absent']);
+  assert.equal(patches.find(({ kernelPatch }) => kernelPatch.metadata.name === 'fix-b')?.reason, 'LivePatchNameConflict');
+});
+
+const older = { name: 'october', created: '2026-10-01T00:00:00Z', cves: ['CVE-2026-1000'] };
+const newerKernels = [{ ...affected, livePatch: aLivePatch({ name: 'livepatch_b', sha256: 'b'.repeat(64) }) }];
+
+test('a newer cumulative live patch that lists the CVEs of an older one takes its place', () => {
+  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch(older), aKernelPatch({ name: 'november', cves: ['CVE-2026-1000', 'CVE-2026-1001'], kernels: newerKernels })]);
+  assert.deepEqual(wanted.map(({ name }) => name), ['livepatch_b']);
+  assert.deepEqual(patches.map(({ action, livePatch }) => `${action} ${livePatch?.name}`), ['LivePatch livepatch_b', 'LivePatch livepatch_b']);
+});
+
+test('a newer cumulative live patch that leaves a CVE open blocks the older one and names the CVE', () => {
+  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch(older), aKernelPatch({ name: 'november', cves: ['CVE-2026-1001'], kernels: newerKernels })]);
+  assert.deepEqual(wanted.map(({ name }) => name), ['livepatch_b']);
+  assert.equal(patches[0]?.reason, 'LivePatchReplaceConflict');
+  assert.match(patches[0]?.message ?? '', /november.*CVE-2026-1000/);
+});

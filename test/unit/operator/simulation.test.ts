@@ -1,0 +1,196 @@
+/** Many clusters, many orders of events, seeded: leaders that die between two writes, two leaders at once, stale views, reboots, silent agents. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { applyDecisions } from '../../../operator/apply.ts';
+import { decide } from '../../../operator/decide.ts';
+import { KernelPatchError } from '../../../operator/errors.ts';
+import type { View } from '../../../operator/observe.ts';
+import { makePace } from '../../../operator/pace.ts';
+import type { Pace } from '../../../operator/pace.ts';
+import { RELEASE, aKernelPatch, aLivePatch, aPolicy } from './builders.ts';
+import { FOREIGN, World } from './world.ts';
+import type { Nature } from './world.ts';
+
+/** FAST_CHECK_RUNS and FAST_CHECK_SEED repeat or extend a run; a failure prints the seed and the smallest example. */
+const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 150);
+const seed = process.env['FAST_CHECK_SEED'];
+
+const QUIET = { info: () => undefined, warn: () => undefined };
+
+/** A leader with the view it had when it last looked. */
+interface Leader {
+  view: View | undefined;
+  pace: Pace;
+}
+
+type Step =
+  /** Leaders decide on a view; stale ones on the one they had. Dead after so many writes. */
+  | { readonly kind: 'Lead'; readonly leaders: readonly { readonly index: number; readonly stale: boolean; readonly writes: number }[] }
+  | { readonly kind: 'Agent'; readonly node: number }
+  | { readonly kind: 'Reboot'; readonly node: number }
+  | { readonly kind: 'Wait'; readonly seconds: number }
+  | { readonly kind: 'Release'; readonly patch: number }
+  | { readonly kind: 'Withdraw'; readonly patch: number };
+
+const patchOf = (index: number, withdrawn = false) =>
+  aKernelPatch({
+    name: `fix-${index}`,
+    withdrawn,
+    cves: [`CVE-2026-100${index}`],
+    kernels: [{ release: RELEASE, state: 'Affected', livePatch: aLivePatch({ name: `livepatch_${index}`, sha256: String(index).repeat(64), replace: false }) }],
+  });
+
+const leaderTurn = fc.record({ index: fc.integer({ min: 0, max: 1 }), stale: fc.boolean(), writes: fc.oneof({ weight: 3, arbitrary: fc.constant(1000) }, fc.integer({ min: 0, max: 4 })) });
+const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('Lead'), leaders: fc.uniqueArray(leaderTurn, { minLength: 1, maxLength: 2, selector: ({ index }) => index }) }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('Agent'), node: fc.nat(7) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('Reboot'), node: fc.nat(7) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('Wait'), seconds: fc.integer({ min: 1, max: 700 }) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('Release'), patch: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('Withdraw'), patch: fc.nat(2) }) },
+);
+const clusterArbitrary = fc.record({
+  natures: fc.array(fc.oneof({ weight: 6, arbitrary: fc.constant<Nature>('Works') }, fc.constantFrom<Nature>('Fails', 'Refuses', 'Silent')), { minLength: 1, maxLength: 8 }),
+  maxInFlight: fc.constantFrom('1', '2', '25%', '100%'),
+  failureBudget: fc.integer({ min: 1, max: 3 }),
+  steps: fc.array(stepArbitrary, { maxLength: 60 }),
+});
+
+class Simulation {
+  readonly world = new World();
+  readonly leaders: readonly Leader[] = [0, 1].map(() => ({ view: undefined, pace: makePace() }));
+  readonly names: readonly string[];
+  readonly #scheduler: fc.Scheduler;
+
+  constructor({ natures, maxInFlight, failureBudget }: { natures: readonly Nature[]; maxInFlight: string; failureBudget: number }, scheduler: fc.Scheduler) {
+    this.#scheduler = scheduler;
+    this.names = natures.map((_, index) => `n${index}`);
+    natures.forEach((nature, index) => this.world.addNode(`n${index}`, nature));
+    this.world.putPolicy(aPolicy({ rollout: { maxInFlight, failureBudget } }));
+    this.world.putKernelPatch(patchOf(0));
+  }
+
+  async take(step: Step): Promise<void> {
+    switch (step.kind) {
+      case 'Lead': {
+        const turns = step.leaders.map(({ index, stale, writes }) => this.lead(this.leaders[index] ?? { view: undefined, pace: makePace() }, stale, writes));
+        await this.#scheduler.waitFor(Promise.all(turns));
+        return;
+      }
+      case 'Agent':
+        this.world.runAgent(this.#name(step.node));
+        return;
+      case 'Reboot':
+        this.world.reboot(this.#name(step.node));
+        return;
+      case 'Wait':
+        this.world.now += step.seconds * 1000;
+        return;
+      case 'Release':
+        if (!this.world.kernelPatches.has(`fix-${step.patch}`)) this.world.putKernelPatch(patchOf(step.patch));
+        return;
+      case 'Withdraw': {
+        const stored = this.world.kernelPatches.get(`fix-${step.patch}`);
+        if (stored) this.world.putKernelPatch({ ...stored, spec: { ...stored.spec, withdrawn: true } });
+        return;
+      }
+      default:
+        step satisfies never;
+    }
+  }
+
+  #name(index: number): string {
+    return this.names[index % this.names.length] ?? '';
+  }
+
+  /** One pass of a leader. A write it does not live to see is not made, and it comes back knowing nothing. */
+  async lead(leader: Leader, stale: boolean, writesLeft: number): Promise<void> {
+    if (!stale || !leader.view) leader.view = this.world.view();
+    let left = writesLeft;
+    const writes = this.world.writes(async () => {
+      await this.#scheduler.schedule(Promise.resolve());
+      left -= 1;
+      if (left < 0) throw new KernelPatchError('LeaseLost', 'dead');
+    });
+    try {
+      await applyDecisions(decide({ ...leader.view, now: this.world.now }), this.world.now, { writes, pace: leader.pace, log: QUIET, instance: 'test' });
+    } catch (error) {
+      if (!(error instanceof KernelPatchError)) throw error;
+      if (error.code === 'LeaseLost') Object.assign(leader, { view: undefined, pace: makePace() });
+    }
+  }
+
+  /** Everything that can go on goes on, with one living leader. */
+  async settle(): Promise<void> {
+    const [leader] = this.leaders;
+    assert.ok(leader);
+    for (let round = 0; round < 12 * this.names.length + 20; round += 1) {
+      await this.#scheduler.waitFor(this.lead(leader, false, 1000));
+      for (const name of this.names) this.world.runAgent(name);
+      this.world.now += 61_000;
+    }
+  }
+}
+
+test('whatever happens, the budget holds, every node comes to an end, and what is withdrawn is gone', async () => {
+  await fc.assert(
+    fc.asyncProperty(clusterArbitrary, fc.scheduler(), async (cluster, scheduler) => {
+      const simulation = new Simulation(cluster, scheduler);
+      for (const step of cluster.steps) await simulation.take(step);
+      await simulation.settle();
+
+      const { world } = simulation;
+      const { verdicts, policies, intents } = decide(world.view());
+      assert.deepEqual(verdicts.filter(({ moves }) => moves), [], 'a node has not come to an end');
+      assert.deepEqual([policies.length, intents.length], [0, 0], 'the stored state is not the decided one');
+      for (const { node, nature, loaded } of world.machines.values()) {
+        assert.ok(loaded.has(FOREIGN), `the foreign live patch of ${node.name} is gone`);
+        if (nature === 'Silent') continue;
+        for (const { metadata, spec } of world.kernelPatches.values()) {
+          const module = spec.kernels[0]?.livePatch?.name ?? '';
+          if (spec.withdrawn) assert.ok(!loaded.has(module), `${metadata.name} is withdrawn and ${module} is loaded on ${node.name}`);
+          else if (verdicts.some((each) => each.node === node.name && each.kernelPatch === metadata.name && each.verdict === 'Closed')) assert.ok(loaded.has(module), `${module} is called active on ${node.name} and is not there`);
+        }
+      }
+    }),
+    { numRuns: RUNS, ...(seed !== undefined && { seed: Number(seed) }) },
+  );
+});
+
+test('a rollout of two nodes that is not disturbed costs two writes of the policy and one of the KernelPatch', async () => {
+  const world = new World();
+  world.addNode('n0', 'Works');
+  world.addNode('n1', 'Works');
+  world.putPolicy(aPolicy({ rollout: { maxInFlight: '100%' } }));
+  const pace = makePace();
+  const counted = new Map<string, number>();
+  const pass = async () => {
+    const decisions = decide(world.view());
+    const writes = world.writes(() => Promise.resolve());
+    const counting = new Proxy(writes, {
+      get: (target, verb: keyof typeof writes) => {
+        return (...args: never[]) => {
+          counted.set(verb, (counted.get(verb) ?? 0) + 1);
+          return (target[verb] as (...given: never[]) => Promise<void>)(...args);
+        };
+      },
+    });
+    await applyDecisions(decisions, world.now, { writes: counting, pace, log: QUIET, instance: 'test' });
+    world.now += 100;
+  };
+  const settleAll = async () => {
+    for (let round = 0; round < 15; round += 1) {
+      await pass();
+      for (const name of world.machines.keys()) world.runAgent(name);
+    }
+  };
+  await settleAll();
+  counted.clear();
+  world.putKernelPatch(patchOf(0));
+  for (let round = 0; round < 30; round += 1) {
+    await pass();
+    if (round === 3 || round === 4) for (const name of world.machines.keys()) world.runAgent(name);
+  }
+  assert.deepEqual(Object.fromEntries(counted), { setPolicyStatus: 2, setNodeKernelSpec: 2, setKernelPatchStatus: 1, createEvent: 1 });
+});
