@@ -57,12 +57,6 @@ export function createAgent({ machine, writeStatus, agentVersion, log, metrics }
     return facts.value;
   }
 
-  /** Only the first object after the start tells something that the agent does not remember itself: its last report. */
-  function recallAll(current: NodeKernel, bootID: string): ReadonlyMap<string, Memory> {
-    const generation = current.metadata.generation ?? 0;
-    return new Map((current.spec.livePatches ?? []).map((wanted) => [wanted.name, recall(wanted, current.status, generation, bootID)]));
-  }
-
   /** Returns when to look again, in milliseconds. */
   async function turn(current: NodeKernel): Promise<number> {
     const currentFacts = await freshFacts();
@@ -132,4 +126,9 @@ export function createAgent({ machine, writeStatus, agentVersion, log, metrics }
       return lastTurnAt;
     },
   };
+}
+
+/** Only the first object after the start tells something that the agent does not remember itself: its last report. */
+function recallAll({ metadata, spec, status }: NodeKernel, bootID: string): ReadonlyMap<string, Memory> {
+  return new Map((spec.livePatches ?? []).map((wanted) => [wanted.name, recall(wanted, status, metadata.generation ?? 0, bootID)]));
 }

@@ -7,6 +7,7 @@ import { Agent as HttpsAgent, request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod/mini';
 import { API_VERSION, GROUP, VERSION } from '../crds/common.ts';
+import type { ObjectMeta } from '../crds/common.ts';
 import { NodeKernelSpec, NodeKernelStatus, nodeKernelDefinition } from '../crds/nodekernel.ts';
 import type { NodeKernel } from '../crds/nodekernel.ts';
 import { KernelPatchError } from '../kernel/errors.ts';
@@ -58,8 +59,7 @@ const Metadata = z.looseObject({
   resourceVersion: z.optional(z.string()),
   generation: z.optional(z.int()),
 });
-/** A status that an agent of another version wrote and this one does not understand is as good as none. */
-const Item = z.object({ metadata: Metadata, spec: NodeKernelSpec, status: z.catch(z.optional(NodeKernelStatus), undefined) });
+const Item = z.object({ metadata: Metadata, spec: NodeKernelSpec, status: z.optional(z.unknown()) });
 const List = z.object({ metadata: z.object({ resourceVersion: z.string() }), items: z.array(Item) });
 const Event = z.object({ type: z.string(), object: z.looseObject({}) });
 const Status = z.object({ code: z.int(), message: z.optional(z.string()) });
@@ -112,7 +112,7 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
       const body = await readBody(await call({ method: 'GET', path: `${collection}?${selection.toString()}`, signal }));
       const { items, metadata } = parse(List, body);
       const object = items.find((item) => item.metadata.name === nodeName);
-      return { object: object && (object as NodeKernel), resourceVersion: metadata.resourceVersion };
+      return { object: object && nodeKernelOf(object), resourceVersion: metadata.resourceVersion };
     },
     async *watch(resourceVersion, signal) {
       const query = new URLSearchParams({ watch: 'true', allowWatchBookmarks: 'true', resourceVersion, timeoutSeconds: String(WATCH_SECONDS) });
@@ -181,13 +181,19 @@ function parse<T extends z.ZodMiniType>(schema: T, text: string): z.infer<T> {
   }
 }
 
+/** A status that an agent of another version wrote and this one does not understand is as good as none. */
+function nodeKernelOf({ metadata, spec, status }: z.infer<typeof Item>): NodeKernel {
+  const { data } = z.safeParse(NodeKernelStatus, status);
+  return { metadata: metadata as ObjectMeta, spec, ...(data && { status: data }) };
+}
+
 /** undefined: a bookmark, or a type that a later API server may have. */
 function parseEvent(line: string): WatchEvent | undefined {
   const { type, object } = parse(Event, line);
   switch (type) {
     case 'ADDED':
     case 'MODIFIED':
-      return { type: 'Changed', object: parse(Item, JSON.stringify(object)) as NodeKernel };
+      return { type: 'Changed', object: nodeKernelOf(parse(Item, JSON.stringify(object))) };
     case 'DELETED':
       return { type: 'Deleted' };
     case 'ERROR': {

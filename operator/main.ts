@@ -117,4 +117,4 @@ async function lead({ lease, log, metrics, config }: Parts, cluster: Cluster, re
   }
 }
 
-await main();
+void main();

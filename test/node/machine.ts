@@ -1,6 +1,8 @@
 /** One virtual machine: QEMU with a disk overlay, a seed disk, a console log, a command channel and its own user network. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { HOST_SEEN_BY_GUESTS } from '../cluster/control-plane.ts';
 import { must, startDaemon, tailOf } from '../process.ts';
 import type { Daemon } from '../process.ts';
 import { GiveUp } from '../wait.ts';
@@ -29,6 +31,9 @@ export interface MachineOptions {
 /** MiB. A node with kubelet, containerd and two pods holds 1.7 GiB; two machines fit in 24 GiB beside a control plane and a build. */
 const MEMORY = 2048;
 
+const DISK = 'disk.qcow2';
+const MEMORY_FILE = 'memory';
+
 /** KVM is usable when the device is there and the processor says it virtualizes; a device alone (nested para-virtual KVM) boots no stock kernel. */
 export function canUseKvm(): boolean {
   return existsSync('/dev/kvm') && /^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
@@ -44,29 +49,30 @@ export class Machine {
 
   constructor(options: MachineOptions) {
     this.options = options;
-    this.disk = join(options.dir, 'disk.qcow2');
+    this.disk = join(options.dir, DISK);
     this.console = join(options.dir, 'console.log');
   }
 
   /** Powered on from its own disk, which is made when there is none, and answering commands within `seconds`. */
   async boot(seconds = 240): Promise<void> {
-    if (!existsSync(this.disk)) await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', this.options.image.disk, this.disk]);
+    if (!existsSync(this.disk)) await this.#overlay(this.options.image.disk, 'raw');
     await this.#start([]);
     await this.#answer(seconds);
   }
 
-  /** Running again as it was when `save` was called; the disk must be the one of then. The guest's clock is set. */
-  async restore(memory: string): Promise<void> {
-    await this.#start(['-incoming', `exec:cat ${memory}`]);
+  /** Running again as the machine whose `save` left memory and disk in `saved`, which is not written to. The guest's clock is set. */
+  async restore(saved: string): Promise<void> {
+    await this.#overlay(join(saved, DISK), 'qcow2');
+    await this.#start(['-incoming', `exec:cat ${join(saved, MEMORY_FILE)}`]);
     await this.#qmp?.resume();
     await this.#answer(60);
     await this.must(`date -s @${(Date.now() / 1000).toFixed(3)} >/dev/null`);
   }
 
-  /** Stopped, memory in `memory`, disk in `disk` afterwards; the process has ended. */
-  async save(memory: string): Promise<void> {
+  /** Memory and disk are in the machine's directory afterwards, for `restore`; the process has ended. */
+  async save(): Promise<void> {
     await this.must('sync');
-    await this.#connected().save(memory);
+    await this.#connected().save(join(this.options.dir, MEMORY_FILE));
     await this.powerOff();
   }
 
@@ -80,6 +86,21 @@ export class Machine {
     const { code, output } = await this.run(script, seconds);
     if (code !== 0) throw new Error(`${this.options.name}: ${script}: exit ${code}\n${output}`);
     return output;
+  }
+
+  /** The host's file is in the guest at `target`; folders are made. */
+  async copyIn(file: string, target: string, seconds = 120): Promise<void> {
+    const server = createServer((_request, response) => {
+      createReadStream(file).pipe(response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = address && typeof address === 'object' ? address.port : 0;
+    try {
+      await this.must(`mkdir -p "$(dirname ${target})" && busybox wget -q -O ${target} http://${HOST_SEEN_BY_GUESTS}:${port}/`, seconds);
+    } finally {
+      server.close();
+    }
   }
 
   /** The power is cut: what was not on the disk is lost. The machine can boot again. */
@@ -105,6 +126,10 @@ export class Machine {
       const state = daemon.running() ? 'runs' : `has ended: ${tailOf(daemon)}`;
       throw new GiveUp(`${this.options.name} did not answer within ${seconds} s; QEMU ${state}; console:\n${this.log().split('\n').slice(-30).join('\n')}`, { cause: error });
     });
+  }
+
+  async #overlay(backing: string, format: 'raw' | 'qcow2'): Promise<void> {
+    await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', format, '-b', backing, this.disk]);
   }
 
   #connected(): Qmp {

@@ -107,7 +107,7 @@ export class SimulatedMachine {
     if (patch !== undefined) patch.transitionEndsAt = undefined;
   }
 
-  /** Names with the build id of each enabled live patch whose transition is over. */
+  /** Names of the enabled live patches whose transition is over. */
   get active(): readonly string[] {
     this.#advance();
     return [...this.#modules].filter(([, { patch, comesAt }]) => comesAt === undefined && patch?.enabled && patch.transitionEndsAt === undefined).map(([name]) => name);
@@ -209,11 +209,16 @@ export class SimulatedMachine {
     const patch = this.#modules.get(name)?.patch;
     const enabled = text === '1';
     const reversing = patch?.transitionEndsAt !== undefined;
-    if (patch === undefined || patch.enabled === enabled || (enabled && !reversing)) throw new KernelPatchError('HostUnwritable', `${path} can not be written: EINVAL`);
-    if (!reversing && this.#otherTransition(name)) throw new KernelPatchError('HostUnwritable', `${path} can not be written: EBUSY`);
+    if (patch === undefined || patch.enabled === enabled || (enabled && !reversing)) throw unwritable(path, 'EINVAL');
+    if (!reversing && this.#otherTransition(name)) throw unwritable(path, 'EBUSY');
     patch.enabled = enabled;
-    const { stalls, stallsUnload } = this.#behaviour(name);
-    patch.transitionEndsAt = (enabled ? stalls : stallsUnload && !reversing) ? Infinity : this.clock.monotonic() + REVERSAL_MILLISECONDS;
+    patch.transitionEndsAt = this.#holds(name, enabled, reversing) ? Infinity : this.clock.monotonic() + REVERSAL_MILLISECONDS;
+  }
+
+  /** What holds tasks on one side lets them go back there at once. */
+  #holds(name: string, enabled: boolean, reversing: boolean): boolean {
+    const { stalls = false, stallsUnload = false } = this.#behaviour(name);
+    return enabled ? stalls : stallsUnload && !reversing;
   }
 
   #otherTransition(name: string): boolean {
@@ -246,13 +251,21 @@ export class SimulatedMachine {
       this.behaviours.set(info.name, { ...this.#behaviour(info.name), refuses: later });
       return refused;
     }
-    const text = (path: string) => this.files.get(path)?.toString().trim();
-    if (!info.signed && text('/sys/kernel/security/lockdown')?.startsWith('[none]') === false) return 'EPERM';
-    if (!info.signed && text('/sys/module/module/parameters/sig_enforce') === 'Y') return 'EKEYREJECTED';
-    if (releaseOf(info) !== text('/proc/sys/kernel/osrelease')) return 'ENOEXEC';
+    const unsigned = info.signed ? undefined : this.#judgeUnsigned();
+    if (unsigned !== undefined) return unsigned;
+    if (releaseOf(info) !== this.#text('/proc/sys/kernel/osrelease')) return 'ENOEXEC';
     if (!info.livePatch) return 'EINVAL';
     if (this.#modules.has(info.name)) return 'EEXIST';
-    return text('/proc/sys/kernel/ftrace_enabled') === '0' || this.#otherTransition(info.name) ? 'EBUSY' : undefined;
+    return this.#text('/proc/sys/kernel/ftrace_enabled') === '0' || this.#otherTransition(info.name) ? 'EBUSY' : undefined;
+  }
+
+  #judgeUnsigned(): string | undefined {
+    if (this.#text('/sys/kernel/security/lockdown')?.startsWith('[none]') === false) return 'EPERM';
+    return this.#text('/sys/module/module/parameters/sig_enforce') === 'Y' ? 'EKEYREJECTED' : undefined;
+  }
+
+  #text(path: string): string | undefined {
+    return this.files.get(path)?.toString().trim();
   }
 
   #rmmod(name: string): string | undefined {
@@ -264,4 +277,8 @@ export class SimulatedMachine {
     this.#modules.delete(name);
     return undefined;
   }
+}
+
+function unwritable(path: string, errno: string): KernelPatchError {
+  return new KernelPatchError('HostUnwritable', `${path} can not be written: ${errno}`);
 }

@@ -1,11 +1,5 @@
-/** A process that is killed at one of its effects: from then on none of its calls returns, as for a process that is no more. */
+/** A process that is killed at one of its effects: it happens, the process does not learn of it, and none of its calls returns any more. */
 import type { Host } from '../../kernel/host.ts';
-
-/** after: the effect happens, and the process does not learn of it. */
-export interface Kill {
-  readonly effect: number;
-  readonly moment: 'before' | 'after';
-}
 
 export interface Life {
   readonly effects: number;
@@ -14,10 +8,9 @@ export interface Life {
   look<T>(act: () => Promise<T>): Promise<T>;
 }
 
-export function aLife(kill?: Kill): Life {
+export function aLife(diesAtEffect?: number): Life {
   let effects = 0;
   let over = false;
-  const never = () => new Promise<never>(() => {});
   return {
     get effects() {
       return effects;
@@ -28,13 +21,17 @@ export function aLife(kill?: Kill): Life {
     effect(act) {
       if (over) return never();
       effects += 1;
-      if (kill?.effect !== effects) return act();
+      if (diesAtEffect !== effects) return act();
       over = true;
-      if (kill.moment === 'after') void act();
+      void act();
       return never();
     },
     look: (act) => (over ? never() : act()),
   };
+}
+
+function never(): Promise<never> {
+  return new Promise(() => {});
 }
 
 /** The host as a process with this life sees it. */

@@ -9,7 +9,7 @@ import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { SimulatedMachine } from './host.ts';
 import { aLife, hostOf } from './life.ts';
-import type { Kill, Life } from './life.ts';
+import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
 
 export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
@@ -55,7 +55,7 @@ export interface SimulatedNode extends AsyncDisposable {
   /** Publishes a new intent. */
   want(livePatches: readonly WantedLivePatch[], plan?: Plan): void;
   /** Starts an agent, with nothing but what is on the machine and in the object. */
-  start(kill?: Kill): void;
+  start(diesAtEffect?: number): void;
   /** Ends the agent as SIGTERM does. */
   stop(): Promise<void>;
   /** Settled: the API server has a report of the newest intent, and nothing is in progress. */
@@ -102,8 +102,8 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       object = { ...object, metadata: { ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 }, spec: { plan, livePatches: [...livePatches] } };
       running?.agent.accept(object);
     },
-    start(kill) {
-      const own = aLife(kill);
+    start(diesAtEffect) {
+      const own = aLife(diesAtEffect);
       life = own;
       const agent = createAgent({
         machine: { host: hostOf(machine.host, own), clock },

@@ -111,11 +111,10 @@ test('a policy that allows None gets no unload either', () => {
 });
 
 test('what is to go comes first, then what replaces, then what stands beside it', () => {
-  const of = (name: string, fields: object): KernelPatchFields['kernels'] => [{ ...affected, livePatch: aLivePatch({ name, ...fields }) }];
   const wanted = wantedOf([
-    { name: 'beside', created: '2026-11-01T00:00:00Z', kernels: of('beside', { replace: false }) },
-    { name: 'cumulative', created: '2026-11-02T00:00:00Z', kernels: of('cumulative', {}) },
-    { name: 'bad', created: '2026-11-03T00:00:00Z', withdrawn: true, kernels: of('bad', {}) },
+    { name: 'beside', created: '2026-11-01T00:00:00Z', kernels: [{ ...affected, livePatch: aLivePatch({ name: 'beside', replace: false }) }] },
+    { name: 'cumulative', created: '2026-11-02T00:00:00Z', kernels: [{ ...affected, livePatch: aLivePatch({ name: 'cumulative' }) }] },
+    { name: 'bad', created: '2026-11-03T00:00:00Z', withdrawn: true, kernels: [{ ...affected, livePatch: aLivePatch({ name: 'bad' }) }] },
   ]);
   assert.deepEqual(wanted.map(({ name, desired }) => `${name} ${desired}`), ['bad Absent', 'cumulative Loaded', 'beside Loaded']);
 });

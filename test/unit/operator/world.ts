@@ -25,7 +25,6 @@ interface Machine {
   readonly busy: Set<string>;
   /** When a start was published that the agent has not brought to an end; undefined otherwise. */
   startedAt: number | undefined;
-  /** Written by the agent last; it never changes without it. */
   boots: number;
 }
 
@@ -35,6 +34,8 @@ export class World {
   readonly nodeKernels = new Map<string, NodeKernel>();
   readonly kernelPatches = new Map<string, KernelPatch>();
   readonly policies = new Map<string, PatchPolicy>();
+  /** What must never happen and did. A write that throws may be retried by the operator, so it is kept here. */
+  readonly violations: string[] = [];
   #version = 1;
 
   addNode(name: string, nature: Nature): void {
@@ -65,34 +66,25 @@ export class World {
     return { ...object, metadata: { ...object.metadata, resourceVersion: String(this.#version) } };
   }
 
-  /** As the API server would take them; `before` runs ahead of each, and may wait or throw. */
-  writes(before: () => Promise<void>): Writes {
+  /** As the API server would take them. `around` gets each as a function that makes it; it may wait, throw before, or throw afterwards. */
+  writes(around: (make: () => void, verb: keyof Writes) => Promise<void>): Writes {
     return {
-      setPolicyStatus: async (seen, status) => {
-        await before();
-        this.policies.set(seen.metadata.name, this.#stamp({ ...swapped(this.policies, seen), status }));
-      },
-      setKernelPatchStatus: async (seen, status) => {
-        await before();
-        this.kernelPatches.set(seen.metadata.name, this.#stamp({ ...swapped(this.kernelPatches, seen), status }));
-      },
-      createNodeKernel: async ({ name, uid }, labels, spec) => {
-        await before();
-        if (this.nodeKernels.has(name)) throw new KernelPatchError('Conflict', 'already exists');
-        const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name, uid }];
-        this.nodeKernels.set(name, this.#stamp({ metadata: { name, uid: `nk-${name}`, generation: 1, labels, ownerReferences }, spec }));
-      },
-      setNodeKernelSpec: async (seen, spec) => {
-        await before();
-        const stored = swapped(this.nodeKernels, seen);
-        this.#checkStart(stored, startsSomething(spec, stored));
-        this.nodeKernels.set(stored.metadata.name, this.#stamp({ ...stored, spec, metadata: { ...stored.metadata, generation: (stored.metadata.generation ?? 0) + 1 } }));
-      },
-      deleteNodeKernel: async (seen) => {
-        await before();
-        this.nodeKernels.delete(seen.metadata.name);
-      },
-      createEvent: before,
+      setPolicyStatus: (seen, status) => around(() => this.policies.set(seen.metadata.name, this.#stamp({ ...swapped(this.policies, seen), status })), 'setPolicyStatus'),
+      setKernelPatchStatus: (seen, status) => around(() => this.kernelPatches.set(seen.metadata.name, this.#stamp({ ...swapped(this.kernelPatches, seen), status })), 'setKernelPatchStatus'),
+      createNodeKernel: ({ name, uid }, labels, spec) =>
+        around(() => {
+          if (this.nodeKernels.has(name)) throw new KernelPatchError('Conflict', 'already exists');
+          const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name, uid }];
+          this.nodeKernels.set(name, this.#stamp({ metadata: { name, uid: `nk-${name}`, generation: 1, labels, ownerReferences }, spec }));
+        }, 'createNodeKernel'),
+      setNodeKernelSpec: (seen, spec) =>
+        around(() => {
+          const stored = swapped(this.nodeKernels, seen);
+          this.#checkStart(stored, startsSomething(spec, stored));
+          this.nodeKernels.set(stored.metadata.name, this.#stamp({ ...stored, spec, metadata: { ...stored.metadata, generation: (stored.metadata.generation ?? 0) + 1 } }));
+        }, 'setNodeKernelSpec'),
+      deleteNodeKernel: (seen) => around(() => this.nodeKernels.delete(seen.metadata.name), 'deleteNodeKernel'),
+      createEvent: () => around(() => undefined, 'createEvent'),
     };
   }
 
@@ -100,11 +92,11 @@ export class World {
     if (!starts) return;
     const [policy] = this.policies.values();
     const machine = this.#machine(name);
-    assert.ok(policy?.status?.slots?.some(({ node }) => node === name), `${name} starts without a slot`);
+    if (!policy?.status?.slots?.some(({ node }) => node === name)) this.violations.push(`${name} starts without a slot`);
     machine.startedAt = this.now;
     const inFlight = [...this.machines.values()].filter(({ startedAt }) => startedAt !== undefined && startedAt + 600_000 > this.now);
-    const limit = limitOf(policy.spec.rollout.maxInFlight, this.machines.size);
-    assert.ok(inFlight.length <= limit, `${inFlight.map(({ node }) => node.name).join()} are in flight, ${limit} may be`);
+    const limit = limitOf(policy?.spec.rollout.maxInFlight ?? '0', this.machines.size);
+    if (inFlight.length > limit) this.violations.push(`${inFlight.map(({ node }) => node.name).join()} are in flight, ${limit} may be`);
   }
 
   #machine(name: string): Machine {

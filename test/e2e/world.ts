@@ -1,0 +1,93 @@
+/** What a scenario sees and does: an installed cluster, through kubectl as an admin and through the nodes' own consoles. */
+import assert from 'node:assert/strict';
+import type { KernelPatch } from '../../crds/kernelpatch.ts';
+import type { NodeKernel, NodeKernelStatus } from '../../crds/nodekernel.ts';
+import type { Fleet, Say } from '../fleet/fleet.ts';
+import { NAMESPACE } from '../fleet/product.ts';
+import type { Machine } from '../node/machine.ts';
+import type { Subject, SubjectName } from '../subjects/subjects.ts';
+import { waitFor } from '../wait.ts';
+
+/** Where the scenarios put modules on a node. */
+export const MODULES = '/var/lib/livepatches';
+/** Seconds for an agent's first report after its policy was applied: pod, node and first run under emulation take 15 to 40. */
+export const AGENT_START = 180;
+/** Seconds for what an agent that runs does: it takes one or two; the deadline is for a busy machine. */
+export const SOON = 60;
+
+export interface World {
+  readonly fleet: Fleet;
+  readonly subject: (name: SubjectName, release: string) => Subject;
+  readonly say: Say;
+}
+
+/** The kernel all nodes of a fleet boot. */
+export const runningRelease = (world: World) => world.fleet.image.kernels[0];
+
+/** The module for the nodes' kernel is at its place on every node. Gives what a KernelPatch says of it. */
+export async function place(world: World, name: SubjectName): Promise<{ name: string; source: { hostPath: string }; sha256: string }> {
+  const subject = world.subject(name, runningRelease(world));
+  const hostPath = `${MODULES}/${name}.ko`;
+  await Promise.all(world.fleet.nodes.map((node) => node.copyIn(subject.file, hostPath)));
+  return { name, source: { hostPath }, sha256: subject.sha256 };
+}
+
+export async function apply(world: World, ...objects: readonly object[]): Promise<void> {
+  await world.fleet.plane.mustKubectl(['apply', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
+}
+
+export function kernelPatch(name: string, spec: object): object {
+  return { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'KernelPatch', metadata: { name }, spec: { cves: [{ id: 'CVE-2026-31431', severity: 'Critical' }], ...spec } };
+}
+
+/** A KernelPatch that closes the nodes' kernel with a live patch. */
+export function livePatch(world: World, name: string, patch: object, more: object = {}): object {
+  return kernelPatch(name, { kernels: [{ release: runningRelease(world), state: 'Affected', livePatch: patch }], ...more });
+}
+
+export function policy(spec: object = {}, name = 'all'): object {
+  return { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'PatchPolicy', metadata: { name }, spec: { rollout: { maxInFlight: '100%' }, ...spec } };
+}
+
+export async function getNodeKernels(world: World): Promise<readonly NodeKernel[]> {
+  return (JSON.parse(await world.fleet.plane.mustKubectl(['get', 'nodekernels', '-o', 'json'])) as { items: NodeKernel[] }).items;
+}
+
+export async function getKernelPatch(world: World, name: string): Promise<KernelPatch> {
+  return JSON.parse(await world.fleet.plane.mustKubectl(['get', 'kernelpatch', name, '-o', 'json'])) as KernelPatch;
+}
+
+/** Both nodes' reports satisfy `look`; says how long it took and what they were. */
+export async function untilNodes(world: World, what: string, seconds: number, look: (node: NodeKernel) => boolean): Promise<readonly NodeKernel[]> {
+  const started = performance.now();
+  let seen: readonly NodeKernel[] = [];
+  const nodes = await waitFor(what, { seconds, every: 200 }, async () => {
+    seen = await getNodeKernels(world);
+    return (seen.length === world.fleet.nodes.length && seen.every(look)) || undefined;
+  }, () => seen.map((node) => ({ node: node.metadata.name, plan: node.spec.plan, status: node.status }))).then(() => seen);
+  world.say(`${what} after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return nodes;
+}
+
+/** The report is about the intent that is there now. */
+export const isCurrent = (node: NodeKernel) => node.status?.observedGeneration === node.metadata.generation;
+export const patchOf = (status: NodeKernelStatus | undefined, name: string) => status?.livePatches.find((patch) => patch.name === name);
+
+/** What the patched function shows: /proc/version. */
+export const effect = (node: Machine) => node.must('cat /proc/version').then((text) => text.trim());
+
+/** How often the kernel was asked to enable this patch since boot, from its own log. */
+export async function timesEnabled(node: Machine, name: string): Promise<number> {
+  return Number((await node.must(`dmesg | grep -c "livepatch: enabling patch '${name}'" || true`)).trim());
+}
+
+/** Nothing in the kernel's log that an admin would be woken for. */
+export async function assertHealthyKernel(node: Machine): Promise<void> {
+  const bad = await node.must("dmesg | grep -E 'BUG:|Oops|WARNING:|Call Trace|soft lockup|rcu_.*stall|Kernel panic' || true");
+  assert.equal(bad.trim(), '', `${node.options.name}: the kernel's log is clean`);
+}
+
+export async function podsOf(world: World, component: 'operator' | 'agent'): Promise<readonly string[]> {
+  const out = await world.fleet.plane.mustKubectl(['get', 'pods', '-n', NAMESPACE, '-l', `app.kubernetes.io/component=${component}`, '-o', 'name']);
+  return out.trim().split('\n').filter(Boolean);
+}

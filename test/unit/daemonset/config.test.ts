@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readConfig } from '../../../daemonset/config.ts';
+
+test('in a pod the name of the node is enough', () => {
+  assert.deepEqual(readConfig({ NODE_NAME: 'node-1', KUBERNETES_SERVICE_HOST: '10.96.0.1' }), {
+    nodeName: 'node-1',
+    hostRoot: '/host',
+    stagingDirectory: '/run/kernelpatch',
+    logLevel: 'info',
+    metricsPort: 9102,
+    api: {
+      baseURL: 'https://10.96.0.1:443',
+      caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+      tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    },
+  });
+});
+
+test('an IPv6 address is put in brackets', () => {
+  const config = readConfig({ NODE_NAME: 'node-1', KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '6443' });
+  assert.ok('api' in config && config.api.baseURL === 'https://[fd00::1]:6443');
+});
+
+const WRONG: Readonly<Record<string, [Readonly<Record<string, string>>, RegExp]>> = {
+  'no name of a node': [{ KUBERNETES_SERVICE_HOST: '10.96.0.1' }, /^NODE_NAME: /],
+  'no API server': [{ NODE_NAME: 'node-1' }, /^KUBERNETES_SERVICE_HOST: missing/],
+  'a relative root': [{ NODE_NAME: 'node-1', HOST_ROOT: 'host' }, /^HOST_ROOT: /],
+  'a port that is none': [{ NODE_NAME: 'node-1', METRICS_PORT: '99999' }, /^METRICS_PORT: /],
+  'an unknown log level': [{ NODE_NAME: 'node-1', LOG_LEVEL: 'loud' }, /^LOG_LEVEL: /],
+};
+
+for (const [what, [environment, message]] of Object.entries(WRONG)) {
+  test(`${what} is named`, () => {
+    const problems = readConfig(environment);
+    assert.ok(Array.isArray(problems));
+    assert.match(problems.join('\n'), message);
+  });
+}

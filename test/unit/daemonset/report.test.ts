@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as z from 'zod/mini';
+import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
+import type { LivePatchState, Plan } from '../../../crds/nodekernel.ts';
+import type { Outlook } from '../../../daemonset/conditions.ts';
+import { buildStatus } from '../../../daemonset/report.ts';
+import type { ReportInput } from '../../../daemonset/report.ts';
+import type { StepName } from '../../../daemonset/steps.ts';
+import type { KernelPatchState } from '../../../kernel/patches.ts';
+import { RELEASE } from '../../simulated/module.ts';
+import { aPlan, aWanted } from '../../simulated/node.ts';
+
+const FACTS: ReportInput['facts'] = {
+  bootID: 'boot',
+  release: RELEASE,
+  buildID: 'unknown',
+  taint: 0,
+  taintFlags: '',
+  lockdown: 'none',
+  livePatching: 'Available',
+  kexec: 'Available',
+  ftrace: 'on',
+  modulesDisabled: 'off',
+  signaturesEnforced: 'off',
+  installedKernels: [RELEASE],
+};
+
+type State = LivePatchState | 'Pending' | 'Absent';
+const NAMES: Readonly<Record<State, StepName>> = {
+  Pending: 'Load',
+  Loading: 'Load',
+  Transitioning: 'AwaitTransition',
+  Active: 'Done',
+  Unloading: 'AwaitUnload',
+  Refused: 'Refuse',
+  Failed: 'Fail',
+  Unknown: 'AwaitReadable',
+  Absent: 'Done',
+};
+
+function outlook(state: State, changes: Partial<Outlook['wanted']> = {}): Outlook {
+  const wanted = aWanted(changes);
+  return {
+    wanted,
+    kernel: { name: wanted.name, livePatch: undefined, module: undefined },
+    step: { name: NAMES[state], state, reason: `${state}Reason`, message: `${wanted.name} is ${state}` },
+    attempts: 1,
+  };
+}
+
+const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
+  name,
+  livePatch: { enabled: 'on', transition: 'off', objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions }] },
+  module: { initState: 'live', buildID: 'unknown', references: 1 },
+});
+
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string }) {
+  const { plan, outlooks = [], patches = [], previous, now = '2026-11-24T09:00:00Z' } = changes;
+  return buildStatus({
+    object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
+    facts: FACTS,
+    patches: new Map(patches.map((patch) => [patch.name, patch])),
+    outlooks,
+    previous,
+    agentVersion: '0.1.0',
+    now: new Date(now),
+  });
+}
+
+const conditionOf = (status: NodeKernelStatus, type: string) => status.conditions?.find((condition) => condition.type === type);
+
+const second = { name: 'second_fix', kernelPatch: 'second' };
+const twoPatches = aPlan({
+  patches: [
+    { kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed' },
+    { kernelPatch: 'second', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed' },
+  ],
+});
+const planned = (action: Plan['action'], mode: Plan['mode'] = 'Apply') => aPlan({ action, mode, reason: `${action}Because`, message: 'in words' });
+
+const READY: readonly (readonly [what: string, plan: Plan | undefined, outlooks: readonly Outlook[], status: string, reason: string])[] = [
+  ['no plan yet', undefined, [], 'Unknown', 'NotPlanned'],
+  ['nothing to fix', planned('None'), [], 'True', 'NoneBecause'],
+  ['a fact is missing', planned('Unknown'), [], 'Unknown', 'UnknownBecause'],
+  ['nothing is allowed', planned('Blocked'), [], 'False', 'BlockedBecause'],
+  ['kexec planned', planned('Kexec'), [], 'False', 'KexecPlanned'],
+  ['reboot planned', planned('Reboot'), [], 'False', 'RebootPlanned'],
+  ['mode Plan with a live patch', planned('LivePatch', 'Plan'), [], 'False', 'PlanOnly'],
+  ['mode Plan with kexec', planned('Kexec', 'Plan'), [], 'False', 'PlanOnly'],
+  ['mode Plan with nothing to fix', planned('None', 'Plan'), [], 'True', 'NoneBecause'],
+  ['a live patch planned and not yet asked for', aPlan(), [], 'False', 'LivePatchFits'],
+  ['a live patch pending', aPlan(), [outlook('Pending')], 'False', 'PendingReason'],
+  ['a live patch in transition', aPlan(), [outlook('Transitioning')], 'False', 'TransitioningReason'],
+  ['a live patch active', aPlan(), [outlook('Active')], 'True', 'LivePatched'],
+  ['a live patch refused', aPlan(), [outlook('Refused')], 'False', 'RefusedReason'],
+  ['a live patch failed', aPlan(), [outlook('Failed')], 'False', 'FailedReason'],
+  ['a live patch not readable', aPlan(), [outlook('Unknown')], 'Unknown', 'UnknownReason'],
+  ['two planned, one asked for and active', twoPatches, [outlook('Active')], 'False', 'LivePatchFits'],
+  ['two planned, both active', twoPatches, [outlook('Active'), outlook('Active', second)], 'True', 'LivePatched'],
+  ['one active, one failed', twoPatches, [outlook('Active'), outlook('Failed', second)], 'False', 'FailedReason'],
+  ['one withdrawn and gone, nothing to fix', planned('None'), [outlook('Absent', { desired: 'Absent' })], 'True', 'NoneBecause'],
+  ['one withdrawn that can not be unloaded', planned('None'), [outlook('Failed', { desired: 'Absent' })], 'False', 'FailedReason'],
+  ['a withdrawn one still there does not close its patch', aPlan(), [outlook('Active', { desired: 'Absent' })], 'False', 'LivePatchFits'],
+];
+
+for (const [what, plan, outlooks, status, reason] of READY) {
+  test(`${what}: Ready is ${status}, ${reason}`, () => {
+    const ready = conditionOf(aStatus({ plan, outlooks }), 'Ready');
+    assert.deepEqual([ready?.status, ready?.reason, ready?.observedGeneration], [status, reason, 4]);
+  });
+}
+
+test('Progressing is True while something is done, Stalled while something stands in the way', () => {
+  const moving = aStatus({ plan: aPlan(), outlooks: [outlook('Transitioning'), outlook('Refused', second)] });
+  assert.deepEqual([conditionOf(moving, 'Progressing')?.status, conditionOf(moving, 'Stalled')?.status], ['True', 'True']);
+  const settled = aStatus({ plan: aPlan(), outlooks: [outlook('Active')] });
+  assert.deepEqual([conditionOf(settled, 'Progressing')?.status, conditionOf(settled, 'Stalled')?.status], ['False', 'False']);
+});
+
+const SUMS: readonly (readonly [readonly State[], string])[] = [
+  [[], 'Idle'],
+  [['Absent'], 'Idle'],
+  [['Active', 'Pending'], 'Pending'],
+  [['Active', 'Transitioning'], 'Transitioning'],
+  [['Loading', 'Transitioning'], 'Loading'],
+  [['Refused', 'Loading'], 'Refused'],
+  [['Refused', 'Failed'], 'Failed'],
+  [['Active', 'Active'], 'Active'],
+];
+
+for (const [states, sum] of SUMS) {
+  test(`${states.join(' and ') || 'nothing'} sums up to ${sum}`, () => {
+    assert.equal(aStatus({ outlooks: states.map((state, index) => outlook(state, { name: `patch_${index}` })) }).state, sum);
+  });
+}
+
+test('pending and absent patches are not listed, foreign ones are', () => {
+  const status = aStatus({ outlooks: [outlook('Pending'), outlook('Absent', second)], patches: [foreign('vendor_fix', ['vmlinux:f'])] });
+  assert.deepEqual(status.livePatches.map(({ name, origin, state }) => [name, origin, state]), [['vendor_fix', 'Foreign', 'Active']]);
+  assert.deepEqual(status.livePatches[0]?.functions, ['vmlinux:f']);
+  assert.equal(status.active, 'vendor_fix');
+});
+
+test('a time stays while its state stays, and is new with a new state or digest', () => {
+  const previous = aStatus({ plan: aPlan(), outlooks: [outlook('Active')] });
+  const later = '2026-11-24T10:00:00Z';
+  assert.deepEqual(aStatus({ plan: aPlan(), outlooks: [outlook('Active')], previous, now: later }), previous);
+  const failed = aStatus({ plan: aPlan(), outlooks: [outlook('Failed')], previous, now: later });
+  assert.equal(failed.livePatches[0]?.since, later);
+  assert.equal(conditionOf(failed, 'Ready')?.lastTransitionTime, later);
+  assert.equal(conditionOf(failed, 'Progressing')?.lastTransitionTime, '2026-11-24T09:00:00Z');
+  assert.equal(aStatus({ outlooks: [outlook('Active', { sha256: 'cd'.repeat(32) })], previous, now: later }).livePatches[0]?.since, later);
+});
+
+test('whatever was seen, the report keeps within the bounds of the protocol', () => {
+  const functions = Array.from({ length: 300 }, (_, index) => `vmlinux:${'f'.repeat(600)}${index}`);
+  const patches = Array.from({ length: 80 }, (_, index) => foreign(`vendor_fix_with_a_long_name_${index}`, functions));
+  const long = outlook('Failed');
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches });
+  const parsed = z.safeParse(NodeKernelStatus, status);
+  assert.deepEqual(parsed.error?.issues ?? [], []);
+});

@@ -1,0 +1,148 @@
+/** The table, row by row: where the patch stands in the kernel, and what comes next. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { memoryFor } from '../../../daemonset/memory.ts';
+import type { Memory } from '../../../daemonset/memory.ts';
+import { RECHECK_SECONDS, lookAgainIn, nextStep } from '../../../daemonset/rules.ts';
+import type { EntryView } from '../../../daemonset/rules.ts';
+import { STEPS } from '../../../daemonset/steps.ts';
+import type { StepName } from '../../../daemonset/steps.ts';
+import type { LivePatch, LoadedModule } from '../../../kernel/patches.ts';
+import { MODULE_BUILD_ID } from '../../simulated/module.ts';
+import { aWanted } from '../../simulated/node.ts';
+
+const NOW = 1_000_000;
+const seconds = (count: number) => NOW - count * 1000;
+
+interface Given {
+  readonly desired?: 'Loaded' | 'Absent';
+  readonly reversible?: boolean;
+  readonly memory?: Partial<Memory>;
+  readonly livePatch?: LivePatch;
+  readonly module?: LoadedModule;
+  readonly otherTransition?: string;
+  readonly replacedBy?: string;
+}
+
+function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy }: Given): EntryView {
+  const wanted = aWanted({ desired, reversible });
+  return {
+    wanted,
+    kernel: { name: wanted.name, livePatch, module },
+    memory: { ...memoryFor(wanted, undefined), fileBuildID: MODULE_BUILD_ID, ...memory },
+    otherTransition,
+    replacedBy,
+    now: NOW,
+  };
+}
+
+const live: LoadedModule = { initState: 'live', buildID: MODULE_BUILD_ID, references: 1 };
+const foreign: LoadedModule = { ...live, buildID: 'ff'.repeat(20) };
+const shown = (enabled: boolean, transition: boolean, patched = true): LivePatch => ({
+  enabled: enabled ? 'on' : 'off',
+  transition: transition ? 'on' : 'off',
+  objects: [{ name: 'vmlinux', patched: patched ? 'on' : 'off', loaded: true, functions: ['vmlinux:version_proc_show'] }],
+});
+const gone = {};
+const coming = { module: { ...live, initState: 'coming' } } as const;
+const leftover = { module: { ...live, references: 0 } };
+const enabling = { module: live, livePatch: shown(true, true) };
+const enabled = { module: live, livePatch: shown(true, false) };
+const disabling = { module: live, livePatch: shown(false, true) };
+const disabled = { module: live, livePatch: shown(false, false) };
+const unreadable = { module: live, livePatch: { enabled: 'unknown', transition: 'unknown', objects: [] } } as const;
+const absent = { desired: 'Absent' } as const;
+const failure = { reason: 'TransitionTimeout', message: 'it stalled', retry: true, at: seconds(60) };
+const refusal = { reason: 'FileMissing', message: 'it is not there', at: seconds(5) };
+const since = (name: StepName, ago: number): Partial<Memory> => ({ step: { name, reason: name, since: seconds(ago) } });
+
+const ROWS: readonly (readonly [what: string, given: Given, step: StepName, state: string, reason?: string])[] = [
+  ['wanted, nothing there', gone, 'Load', 'Pending'],
+  ['wanted, insmod running', coming, 'AwaitModule', 'Loading'],
+  ['wanted, a disabled module left', leftover, 'RemoveModule', 'Loading'],
+  ['wanted, disabled on an old kernel', disabled, 'RemoveModule', 'Loading'],
+  ['wanted, in transition', enabling, 'AwaitTransition', 'Transitioning'],
+  ['wanted, there', enabled, 'Done', 'Active', 'Active'],
+  ['wanted, being disabled', disabling, 'Enable', 'Transitioning'],
+  ['wanted, not readable', unreadable, 'AwaitReadable', 'Unknown', 'SysfsUnreadable'],
+  ['wanted, there without effect', { module: live, livePatch: shown(true, false, false) }, 'Disable', 'Unloading'],
+  ['not wanted, nothing there', { ...absent, ...gone }, 'Done', 'Absent'],
+  ['not wanted, insmod running', { ...absent, ...coming }, 'AwaitModule', 'Unloading'],
+  ['not wanted, a disabled module left', { ...absent, ...leftover }, 'RemoveModule', 'Unloading'],
+  ['not wanted, in transition', { ...absent, ...enabling }, 'Disable', 'Unloading'],
+  ['not wanted, there', { ...absent, ...enabled }, 'Disable', 'Unloading'],
+  ['not wanted, being disabled', { ...absent, ...disabling }, 'AwaitUnload', 'Unloading'],
+  ['not wanted, there, not reversible', { ...absent, ...enabled, reversible: false }, 'Refuse', 'Refused', 'NotReversible'],
+
+  ['wanted, a foreign module there', { module: foreign, livePatch: shown(true, false) }, 'Refuse', 'Refused', 'NameTaken'],
+  ['wanted, a foreign module left', { module: foreign }, 'Refuse', 'Refused', 'NameTaken'],
+  ['not wanted, a foreign module in transition', { ...absent, module: foreign, livePatch: shown(true, true) }, 'Refuse', 'Refused', 'NameTaken'],
+  ['wanted, there, file not yet compared', { ...enabled, memory: { fileBuildID: undefined } }, 'Inspect', 'Loading'],
+  ['wanted, there, file missing', { ...enabled, memory: { fileBuildID: undefined, refusal } }, 'Refuse', 'Refused', 'IdentityUnknown'],
+  ['wanted, there, file missing since long', { ...enabled, memory: { fileBuildID: undefined, refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'Inspect', 'Loading'],
+  ['wanted, there, file missing, reported as ours', { ...enabled, memory: { fileBuildID: undefined, refusal, reportedOurs: true } }, 'Done', 'Active'],
+  ['not wanted, there, file missing', { ...absent, ...enabled, memory: { fileBuildID: undefined, refusal } }, 'Refuse', 'Refused', 'IdentityUnknown'],
+
+  ['wanted, refused lately', { memory: { refusal } }, 'Refuse', 'Refused', 'FileMissing'],
+  ['wanted, refused long ago', { memory: { refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'Load', 'Refused', 'FileMissing'],
+  ['wanted, another transition running', { otherTransition: 'vendor_fix' }, 'AwaitOther', 'Loading', 'AwaitingTransition'],
+  ['not wanted, another transition running', { ...absent, ...enabled, otherTransition: 'vendor_fix' }, 'AwaitOther', 'Unloading'],
+  ['wanted, another transition running for too long', { otherTransition: 'vendor_fix', memory: since('AwaitOther', 75) }, 'Refuse', 'Refused', 'TransitionInProgress'],
+  ['wanted, replaced by a later one', { ...leftover, replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
+  ['wanted, never loaded, a later one there', { replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
+
+  ['wanted, failed a moment ago', { memory: { attempts: 1, failure: { ...failure, at: seconds(1) } } }, 'AwaitRetry', 'Loading', 'Retrying'],
+  ['wanted, failed, the pause over', { memory: { attempts: 1, failure: { ...failure, at: seconds(5) } } }, 'Load', 'Loading'],
+  ['wanted, failed twice, the longer pause not over', { memory: { attempts: 2, failure: { ...failure, at: seconds(19) } } }, 'AwaitRetry', 'Loading'],
+  ['wanted, failed three times', { memory: { attempts: 3, failure } }, 'Fail', 'Failed', 'TransitionTimeout'],
+  ['wanted, failed for good', { memory: { attempts: 1, failure: { ...failure, retry: false } } }, 'Fail', 'Failed'],
+  ['wanted, failed three times and there all the same', { ...enabled, memory: { attempts: 3, failure } }, 'Done', 'Active'],
+  ['wanted, loaded three times and gone', { memory: { attempts: 3 } }, 'Fail', 'Failed', 'Displaced'],
+
+  ['wanted, in transition for 74 s', { ...enabling, memory: since('AwaitTransition', 74) }, 'AwaitTransition', 'Transitioning'],
+  ['wanted, in transition for 75 s', { ...enabling, memory: since('AwaitTransition', 75) }, 'Disable', 'Unloading'],
+  ['not wanted, being disabled for 75 s', { ...absent, ...disabling, memory: since('AwaitUnload', 75) }, 'Enable', 'Transitioning'],
+  ['undoing a load, in transition', { ...enabling, memory: { undoing: true, failure } }, 'Disable', 'Unloading'],
+  ['undoing a load, being disabled', { ...disabling, memory: { undoing: true, failure } }, 'AwaitUnload', 'Unloading'],
+  ['undoing a load, module left', { ...leftover, memory: { undoing: true, failure } }, 'RemoveModule', 'Unloading'],
+  ['undoing a load, being disabled for too long', { ...disabling, memory: { undoing: true, failure, ...since('AwaitUnload', 75) } }, 'Fail', 'Failed', 'KernelStuck'],
+  ['undoing an unload, being disabled', { ...absent, ...disabling, memory: { undoing: true, failure } }, 'Enable', 'Transitioning'],
+  ['undoing an unload, in transition', { ...absent, ...enabling, memory: { undoing: true, failure } }, 'AwaitTransition', 'Transitioning'],
+  ['enabled can not be written for 10 s', { ...absent, ...enabled, memory: since('Disable', 10) }, 'Fail', 'Failed', 'KernelStuck'],
+  ['insmod running for a minute', { ...coming, memory: since('AwaitModule', 60) }, 'Fail', 'Failed', 'KernelStuck'],
+];
+
+for (const [what, given, name, state, reason] of ROWS) {
+  test(`${what}: ${name}, ${reason ?? state}`, () => {
+    const step = nextStep(aView(given));
+    assert.deepEqual([step.name, step.state], [name, state]);
+    if (reason !== undefined) assert.equal(step.reason, reason);
+  });
+}
+
+test('every step of the table is met in these rows', () => {
+  const met = new Set(ROWS.map(([, , name]) => name));
+  assert.deepEqual(Object.keys(STEPS).filter((name) => !met.has(name as StepName)), []);
+});
+
+test('every step that changes the kernel has an inverse, and every wait for it one that ends it', () => {
+  const without = Object.entries(STEPS).filter(([name, { inverse }]) => /Load|able$|RemoveModule|AwaitTransition|AwaitUnload/.test(name) && inverse === undefined && name !== 'AwaitReadable');
+  assert.deepEqual(without, []);
+});
+
+test('a failure names the live patch, and the deadline it is about', () => {
+  const { failure: found } = nextStep(aView({ ...enabling, memory: since('AwaitTransition', 75) }));
+  assert.match(found?.message ?? '', /livepatch_fix .* 75 s/);
+});
+
+test('a wait is looked at within a tenth of its length, from 20 ms to a second', () => {
+  const views = [0, 1, 5, 60].map((ago) => aView({ ...enabling, memory: since('AwaitTransition', ago) }));
+  assert.deepEqual(views.map((view) => lookAgainIn(view, nextStep(view))), [20, 100, 500, 1000]);
+});
+
+test('a refusal is looked at again when it is due, and what is done is not', () => {
+  const refused = aView({ memory: { refusal } });
+  assert.equal(lookAgainIn(refused, nextStep(refused)), (RECHECK_SECONDS - 5) * 1000);
+  const done = aView(enabled);
+  assert.equal(lookAgainIn(done, nextStep(done)), undefined);
+});

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KernelPatchError } from '../../../kernel/errors.ts';
+import { describeTaint, readFacts } from '../../../kernel/facts.ts';
+import type { KernelFacts } from '../../../kernel/facts.ts';
+import { simulatedClock } from '../../simulated/clock.ts';
+import { SimulatedMachine } from '../../simulated/host.ts';
+import { RELEASE } from '../../simulated/module.ts';
+
+function aMachine(): SimulatedMachine {
+  return new SimulatedMachine(simulatedClock());
+}
+
+test('a stock machine tells everything', async () => {
+  const facts = await readFacts(aMachine().host);
+  assert.deepEqual(facts, {
+    bootID: '1f0e9d3c-0000-4000-8000-000000000001',
+    release: RELEASE,
+    buildID: '9c1f'.repeat(10),
+    taint: 0,
+    taintFlags: '',
+    lockdown: 'none',
+    livePatching: 'Available',
+    kexec: 'Available',
+    ftrace: 'on',
+    modulesDisabled: 'off',
+    signaturesEnforced: 'off',
+    installedKernels: [RELEASE],
+  } satisfies KernelFacts);
+});
+
+test('a machine that tells nothing has unknown facts, and none that says no', async () => {
+  const machine = aMachine();
+  machine.files.clear();
+  const facts = await readFacts(machine.host);
+  assert.deepEqual(facts, {
+    bootID: 'unknown',
+    release: 'unknown',
+    buildID: 'unknown',
+    taint: -1,
+    taintFlags: '',
+    lockdown: 'unknown',
+    livePatching: 'Unknown',
+    kexec: 'Unknown',
+    ftrace: 'unknown',
+    modulesDisabled: 'unknown',
+    signaturesEnforced: 'unknown',
+    installedKernels: [],
+  } satisfies KernelFacts);
+});
+
+test('a fact that can not be read does not hide the others', async () => {
+  const { host } = aMachine();
+  const facts = await readFacts({
+    ...host,
+    read: async (path, limit) => {
+      if (path === '/sys/kernel/notes') throw new KernelPatchError('HostUnreadable', 'EACCES');
+      return host.read(path, limit);
+    },
+  });
+  assert.deepEqual([facts.buildID, facts.release], ['unknown', RELEASE]);
+});
+
+const ALTERED: Readonly<Record<string, { alter: (machine: SimulatedMachine) => void; fact: Partial<KernelFacts> }>> = {
+  'lockdown=integrity forbids kexec': { alter: (m) => m.set('/sys/kernel/security/lockdown', 'none [integrity] confidentiality'), fact: { lockdown: 'integrity', kexec: 'Unavailable' } },
+  'a securityfs without lockdown is a kernel without it': {
+    alter(m) {
+      m.files.delete('/sys/kernel/security/lockdown');
+      m.set('/sys/kernel/security/lsm', 'capability');
+    },
+    fact: { lockdown: 'none', kexec: 'Available' },
+  },
+  'no securityfs leaves lockdown and kexec unknown': { alter: (m) => m.files.delete('/sys/kernel/security/lockdown'), fact: { lockdown: 'unknown', kexec: 'Unknown' } },
+  'kexec_load_disabled=1 forbids kexec': { alter: (m) => m.set('/proc/sys/kernel/kexec_load_disabled', '1'), fact: { kexec: 'Unavailable' } },
+  'a kernel built without kexec has none': { alter: (m) => m.files.delete('/proc/sys/kernel/kexec_load_disabled'), fact: { kexec: 'Unavailable' } },
+  'a kernel without the livepatch directory has no live patching': { alter: (m) => m.files.delete('/sys/kernel/livepatch/'), fact: { livePatching: 'Unavailable' } },
+  'a taint has its letters': { alter: (m) => m.set('/proc/sys/kernel/tainted', '45056'), fact: { taint: 45_056, taintFlags: 'OEK' } },
+  'an image without modules, and modules without an image, are no installed kernels': {
+    alter(m) {
+      m.set('/boot/vmlinuz-0-rescue', '');
+      m.set('/lib/modules/6.1.0-1-amd64/modules.dep', '');
+    },
+    fact: { installedKernels: [RELEASE] },
+  },
+};
+
+for (const [what, { alter, fact }] of Object.entries(ALTERED)) {
+  test(what, async () => {
+    const machine = aMachine();
+    alter(machine);
+    const facts = await readFacts(machine.host);
+    for (const [name, value] of Object.entries(fact)) assert.deepEqual(facts[name as keyof KernelFacts], value, name);
+  });
+}
+
+test('every taint bit has its letter, and an unknown bit a question mark', () => {
+  assert.equal(describeTaint(0), '');
+  assert.equal(describeTaint(-1), '');
+  assert.equal(describeTaint(2 ** 20 - 1), 'PFSRMBUDAWCIOELKXTNJ');
+  assert.equal(describeTaint(2 ** 20), '?');
+});

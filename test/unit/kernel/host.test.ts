@@ -1,0 +1,88 @@
+/** The real host, on a directory that stands for the node's root. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { codeOf } from '../../../kernel/errors.ts';
+import { realHost } from '../../../kernel/host.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'kernelpatch-host-'));
+after(() => rmSync(directory, { recursive: true }));
+const root = join(directory, 'root');
+const stagingDirectory = join(directory, 'stage');
+mkdirSync(join(root, 'var/lib'), { recursive: true });
+writeFileSync(join(root, 'var/lib/fix.ko'), 'module');
+const host = realHost({ root, stagingDirectory });
+
+test('a file of the node is read, and one that is not there is undefined', async () => {
+  assert.equal((await host.read('/var/lib/fix.ko', 100))?.toString(), 'module');
+  assert.equal(await host.read('/var/lib/none.ko', 100), undefined);
+  assert.equal(await host.read('/var/lib/fix.ko/none', 100), undefined);
+});
+
+test('a file that is larger than its bound is an error', async () => {
+  assert.equal((await host.read('/var/lib/fix.ko', 6))?.length, 6);
+  await assert.rejects(host.read('/var/lib/fix.ko', 5), (error) => codeOf(error) === 'FileTooLarge');
+});
+
+test('links are followed as the node itself follows them, and never lead out of its root', async () => {
+  symlinkSync('/var/lib/fix.ko', join(root, 'absolute'));
+  symlinkSync('../../../../../var/lib/fix.ko', join(root, 'climbing'));
+  symlinkSync('var/lib', join(root, 'directory'));
+  for (const path of ['/absolute', '/climbing', '/directory/fix.ko', '/directory/../lib/fix.ko']) {
+    assert.equal((await host.read(path, 100))?.toString(), 'module', path);
+  }
+  symlinkSync(join(directory, 'secret'), join(root, 'out'));
+  writeFileSync(join(directory, 'secret'), 'of the container');
+  assert.equal(await host.read('/out', 100), undefined);
+});
+
+test('a link that leads to itself is an error', async () => {
+  symlinkSync('/loop', join(root, 'loop'));
+  await assert.rejects(host.read('/loop', 100), (error) => codeOf(error) === 'HostUnreadable');
+});
+
+test('a FIFO and a directory are errors, and nobody waits for a writer', async () => {
+  execFileSync('mkfifo', [join(root, 'fifo')]);
+  await assert.rejects(host.read('/fifo', 100), (error) => codeOf(error) === 'HostUnreadable');
+  await assert.rejects(host.read('/var', 100), (error) => codeOf(error) === 'HostUnreadable');
+});
+
+test('a directory is listed, and one that is not there is undefined', async () => {
+  assert.deepEqual(await host.list('/var/lib'), [{ name: 'fix.ko', directory: false }]);
+  assert.deepEqual(await host.list('/var'), [{ name: 'lib', directory: true }]);
+  assert.equal(await host.list('/none'), undefined);
+});
+
+test('staged bytes are in the memory file system until it is cleared', async () => {
+  const path = await host.stage('fix.ko', Buffer.from('bytes'));
+  assert.equal(readFileSync(path, 'utf8'), 'bytes');
+  await host.clearStage();
+  await host.clearStage();
+  assert.deepEqual(readdirSync(stagingDirectory), []);
+});
+
+test('a sysfs file that is not there is never created', async () => {
+  const path = join(directory, 'enabled');
+  await assert.rejects(host.writeSysfs(path, '1'), (error) => codeOf(error) === 'HostUnwritable');
+  writeFileSync(path, '0');
+  await host.writeSysfs(path, '1');
+  assert.equal(readFileSync(path, 'utf8'), '1');
+});
+
+test('a command runs in the C locale without a shell and tells its exit code and what it printed', async () => {
+  const { exitCode, stderr } = await host.run(['sh', '-c', 'echo "$LC_ALL $1" >&2; exit 3', 'sh', '$(date)'], 5000);
+  assert.deepEqual([exitCode, stderr], [3, 'C $(date)\n']);
+});
+
+test('a command that does not end, or is not there, is an error', async () => {
+  await assert.rejects(host.run(['sleep', '60'], 50), (error) => codeOf(error) === 'CommandTimedOut');
+  await assert.rejects(host.run(['no-such-command'], 5000), (error) => codeOf(error) === 'CommandMissing');
+});
+
+test('facts of the machine that runs the test can be read', async () => {
+  const own = realHost({ root: '/', stagingDirectory });
+  assert.match((await own.read('/proc/sys/kernel/random/boot_id', 4096))?.toString() ?? '', /^[0-9a-f-]{36}\n$/);
+});

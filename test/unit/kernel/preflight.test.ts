@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseModule } from '../../../kernel/elf.ts';
+import type { KernelFacts } from '../../../kernel/facts.ts';
+import { refuseFile, refuseLoad } from '../../../kernel/preflight.ts';
+import type { FileFinding, ModuleOrder, RefusalReason } from '../../../kernel/preflight.ts';
+import { RELEASE, aModule } from '../../simulated/module.ts';
+
+const KERNEL = '9c'.repeat(20);
+const DIGEST = 'a1'.repeat(32);
+const OTHER = 'b2'.repeat(32);
+
+const order: ModuleOrder = { name: 'livepatch_fix', release: RELEASE, buildID: KERNEL, hostPath: '/fix.ko', sha256: DIGEST };
+const facts: KernelFacts = {
+  bootID: 'boot',
+  release: RELEASE,
+  buildID: KERNEL,
+  taint: 0,
+  taintFlags: '',
+  lockdown: 'none',
+  livePatching: 'Available',
+  kexec: 'Available',
+  ftrace: 'on',
+  modulesDisabled: 'off',
+  signaturesEnforced: 'off',
+  installedKernels: [],
+};
+const holding = (options: Parameters<typeof aModule>[0] = {}): FileFinding => ({ kind: 'Read', sha256: DIGEST, module: parseModule(aModule(options)), invalid: '' });
+
+interface Case {
+  readonly reason: RefusalReason;
+  readonly order?: Partial<ModuleOrder>;
+  readonly facts?: Partial<KernelFacts>;
+  readonly file?: FileFinding;
+  /** Values that the message names. */
+  readonly names: readonly string[];
+}
+
+const CASES: Readonly<Record<string, Case>> = {
+  'a kernel without live patching': { reason: 'LivePatchingUnavailable', facts: { livePatching: 'Unavailable' }, names: [RELEASE, 'CONFIG_LIVEPATCH'] },
+  'an order for another kernel': { reason: 'WrongKernel', order: { release: '6.1.0-9-amd64' }, names: [RELEASE, '6.1.0-9-amd64'] },
+  'an order for another build': { reason: 'BuildIDMismatch', facts: { buildID: OTHER }, names: [OTHER, KERNEL] },
+  'a kernel whose build id can not be read': { reason: 'BuildIDUnknown', facts: { buildID: 'unknown' }, names: [KERNEL] },
+  'a kernel that takes no more modules': { reason: 'ModulesDisabled', facts: { modulesDisabled: 'on' }, names: ['kernel.modules_disabled'] },
+  'ftrace off': { reason: 'FtraceDisabled', facts: { ftrace: 'off' }, names: ['kernel.ftrace_enabled=1'] },
+  'no file': { reason: 'FileMissing', file: { kind: 'Missing' }, names: ['/fix.ko', 'source.hostPath'] },
+  'a file that can not be read': { reason: 'FileUnreadable', file: { kind: 'Unreadable', detail: '/fix.ko can not be read: EIO' }, names: ['EIO'] },
+  'a file beyond all bounds': { reason: 'FileTooLarge', file: { kind: 'TooLarge', detail: '/fix.ko is larger than 9 bytes' }, names: ['/fix.ko'] },
+  'another digest': { reason: 'DigestMismatch', order: { sha256: OTHER }, names: [DIGEST, OTHER] },
+  'no module': { reason: 'NotAModule', file: { kind: 'Read', sha256: DIGEST, module: undefined, invalid: 'it begins with 2321' }, names: ['it begins with 2321'] },
+  'another name': { reason: 'NameMismatch', file: holding({ name: 'another' }), names: ['another', 'livepatch_fix'] },
+  'no mark': { reason: 'NotALivePatch', file: holding({ livePatch: false }), names: ['MODULE_INFO(livepatch, "Y")'] },
+  'no build id': { reason: 'NoBuildID', file: holding({ buildID: null }), names: ['--build-id'] },
+  'built for another kernel': { reason: 'WrongKernel', file: holding({ release: '6.1.0-9-amd64' }), names: [RELEASE, '6.1.0-9-amd64'] },
+  'unsigned under lockdown': { reason: 'LockedDown', facts: { lockdown: 'integrity' }, names: ['integrity'] },
+  'unsigned where signatures are enforced': { reason: 'SignatureRequired', facts: { signaturesEnforced: 'on' }, names: ['module.sig_enforce'] },
+};
+
+for (const [what, given] of Object.entries(CASES)) {
+  test(`${what} is refused as ${given.reason}, with the values`, () => {
+    const refusal = refuseLoad({ ...order, ...given.order }, { ...facts, ...given.facts }, given.file ?? holding());
+    assert.equal(refusal?.reason, given.reason);
+    for (const name of given.names) assert.ok(refusal?.message.includes(name), `${refusal?.message} names ${name}`);
+  });
+}
+
+test('the right module on the right kernel is not refused', () => {
+  assert.equal(refuseLoad(order, facts, holding()), undefined);
+});
+
+test('an order without a build id takes any build of the release', () => {
+  assert.equal(refuseLoad({ ...order, buildID: undefined }, { ...facts, buildID: OTHER }, holding()), undefined);
+});
+
+test('a signed module is left to the kernel to judge, under lockdown too', () => {
+  assert.equal(refuseLoad(order, { ...facts, lockdown: 'integrity', signaturesEnforced: 'on' }, holding({ signed: true })), undefined);
+});
+
+test('a fact that is unknown does not refuse: the kernel is asked and answers itself', () => {
+  const unknown = { livePatching: 'Unknown', lockdown: 'unknown', ftrace: 'unknown', modulesDisabled: 'unknown', signaturesEnforced: 'unknown' } as const;
+  assert.equal(refuseLoad(order, { ...facts, ...unknown }, holding()), undefined);
+});
+
+test('a file is recognised whatever the kernel allows now', () => {
+  assert.equal(refuseFile(order, holding({ release: '6.1.0-9-amd64' })), undefined);
+});

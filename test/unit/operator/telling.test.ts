@@ -1,0 +1,61 @@
+/** When a status is written, and which Events follow. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { KernelPatchStatus } from '../../../crds/kernelpatch.ts';
+import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
+import type { Condition } from '../../../crds/common.ts';
+import { describeEvent, eventObject } from '../../../operator/events.ts';
+import { isMajor, makePace } from '../../../operator/pace.ts';
+import { NOW, aKernelPatch } from './builders.ts';
+
+function aStatus(ready: Condition['status'], stalled: Condition['status'], reason = 'Some'): KernelPatchStatus {
+  const condition = (type: string, status: Condition['status']): Condition => ({ type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-24T12:00:00Z' });
+  return { conditions: [condition('Ready', ready), condition('Stalled', stalled)] };
+}
+const slot = (node: string) => ({ node, since: '2026-11-24T12:00:00Z', deadline: '2026-11-24T12:10:00Z' });
+
+const [open, halted, closed] = [aStatus('False', 'False'), aStatus('False', 'True'), aStatus('True', 'False')];
+const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus | undefined, KernelPatchStatus | PatchPolicyStatus, boolean])[] = [
+  ['all closed is told at once', open, closed, true],
+  ['no longer all closed is told at once', closed, open, true],
+  ['a stand is told at once', open, halted, true],
+  ['going on again may wait', halted, open, false],
+  ['the first status of something open may wait', undefined, open, false],
+  ['a taken slot is stored at once', { slots: [] }, { slots: [slot('n1')] }, true],
+  ['a renewed slot is stored at once', { slots: [{ ...slot('n1'), since: 'before' }] }, { slots: [slot('n1')] }, true],
+  ['a released slot may wait', { slots: [slot('n1'), slot('n2')] }, { slots: [slot('n1')] }, false],
+];
+for (const [sentence, before, after, major] of storing) {
+  test(sentence, () => assert.equal(isMajor(before, after), major));
+}
+
+test('a minor change waits a second from when it was first seen, however it changes on', () => {
+  const pace = makePace();
+  assert.equal(pace.waitMs('a', false, NOW), 1000);
+  assert.equal(pace.waitMs('a', false, NOW + 400), 600);
+  assert.equal(pace.waitMs('b', false, NOW + 400), 1000);
+  assert.equal(pace.waitMs('a', false, NOW + 1100), 0);
+  assert.equal(pace.waitMs('a', true, NOW + 1), 0);
+  pace.keepOnly(new Set(['b']));
+  assert.equal(pace.waitMs('a', false, NOW + 2000), 1000);
+  assert.equal(pace.waitMs('b', false, NOW + 2000), 0);
+});
+
+for (const [sentence, before, after, type] of [
+  ['closing has an Event', open, closed, 'Normal'],
+  ['staying closed has none', closed, closed, undefined],
+  ['coming to a stand has a warning', open, halted, 'Warning'],
+  ['standing for another reason has one', aStatus('False', 'True', 'NoLivePatch'), aStatus('False', 'True', 'KexecUnavailable'), 'Warning'],
+  ['standing for the same reason has none', halted, halted, undefined],
+  ['a step on the way has none', undefined, open, undefined],
+] as const) {
+  test(sentence, () => assert.equal(describeEvent(before, after)?.type, type));
+}
+
+test('an Event names its KernelPatch and says why', () => {
+  const note = describeEvent(open, aStatus('True', 'False', 'AllClosed'));
+  assert.ok(note);
+  const event = eventObject(aKernelPatch(), note, { now: NOW, instance: 'operator-1' }) as { regarding: object; note: string; reason: string };
+  assert.deepEqual(event.regarding, { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'KernelPatch', name: 'fix-a', uid: 'uid-fix-a' });
+  assert.deepEqual([event.reason, event.note], ['AllClosed', 'because of AllClosed']);
+});
