@@ -29,13 +29,8 @@ export function decide(wanted: readonly WantedLivePatch[], patches: Patches, mem
   });
 }
 
-/**
- * Files are compared first: what is already there decides what the others need. Then the list's own order, and none before the kernel has
- * finished with the one in front of it. undefined: there is nothing to do now.
- */
+/** In the order of the list, and none before the kernel has finished with the one in front of it. undefined: there is nothing to do now. */
 export function pickEffect(entries: readonly Entry[]): Entry | undefined {
-  const inspect = entries.find(({ step }) => step.name === 'Inspect');
-  if (inspect !== undefined) return inspect;
   const first = entries.find(({ step }) => STEPS[step.name].kind === 'Effect' || KERNEL_WAITS.has(step.name));
   return first !== undefined && STEPS[first.step.name].kind === 'Effect' ? first : undefined;
 }
@@ -50,6 +45,7 @@ function lookAt(wanted: WantedLivePatch, patches: Patches, earlier: Memory | und
   return view.memory.undoing && isUndone(view) ? { ...view, memory: undone(view.memory, now) } : view;
 }
 
+/** One that is not compared with its file yet counts, so that an earlier patch is not loaded over it meanwhile. */
 function replacesEarlier(view: EntryView): boolean {
   return view.wanted.desired === 'Loaded' && view.wanted.replace && phaseOf(view.kernel) === 'Enabled' && identityOf(view) !== 'Foreign';
 }

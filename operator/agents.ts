@@ -87,7 +87,8 @@ function container(settings: AgentSettings): object {
     livenessProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 30, timeoutSeconds: 10, failureThreshold: 3 },
     // The agent's working set is at most 65 MiB; a limit above it would only end agents that still work.
     resources: { requests: { cpu: '10m', memory: '64Mi' } },
-    securityContext: { privileged: true, readOnlyRootFilesystem: true },
+    // The image's own user is nobody; loading a module needs root's capabilities.
+    securityContext: { privileged: true, readOnlyRootFilesystem: true, runAsUser: 0, runAsGroup: 0 },
     volumeMounts: [
       { name: 'host', mountPath: '/host', mountPropagation: 'HostToContainer', readOnly: true },
       { name: 'run', mountPath: '/run/kernelpatch' },

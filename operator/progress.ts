@@ -33,6 +33,11 @@ function reportOf(wanted: WantedLivePatch, nodeKernel: NodeKernel): LivePatchRep
   );
 }
 
+/** True when the kernel has it. A wanted one whose turn has not come is not among the reports, and may be active all the same. */
+function isActive({ name }: WantedLivePatch, { status }: NodeKernel): boolean {
+  return status?.active.split(',').includes(name) ?? false;
+}
+
 /**
  * How far the node is with what is wanted. An active live patch is done whatever was published. An outcome of a load stays valid when the
  * intent's generation grows for another reason; that a live patch is gone is believed of a current report only.
@@ -43,13 +48,13 @@ export function judge(wanted: WantedLivePatch, nodeKernel: NodeKernel | undefine
   const report = reportOf(wanted, nodeKernel);
   if (wanted.desired === 'Loaded' && report?.state === 'Active') return { kind: 'Done', reason: 'LivePatchActive', message: `live patch ${wanted.name} is active` };
   if (!isPublished(wanted, nodeKernel)) return unpublished;
-  return outcome(wanted, report, isCurrent(nodeKernel)) ?? lateness(nodeKernel, slot, now) ?? underWay(wanted, report);
+  return outcome(wanted, report, nodeKernel) ?? lateness(nodeKernel, slot, now) ?? underWay(wanted, report);
 }
 
-function outcome(wanted: WantedLivePatch, report: LivePatchReport | undefined, current: boolean): Progress | undefined {
+function outcome(wanted: WantedLivePatch, report: LivePatchReport | undefined, nodeKernel: NodeKernel): Progress | undefined {
   if (wanted.desired === 'Absent') {
-    if (!current) return undefined;
-    if (!report) return { kind: 'Done', reason: 'LivePatchRemoved', message: `live patch ${wanted.name} is gone` };
+    if (!isCurrent(nodeKernel)) return undefined;
+    if (!report && !isActive(wanted, nodeKernel)) return { kind: 'Done', reason: 'LivePatchRemoved', message: `live patch ${wanted.name} is gone` };
   }
   if (report?.state === 'Refused' || report?.state === 'Failed') return { kind: report.state, reason: report.reason, message: report.message };
   return undefined;
@@ -87,5 +92,5 @@ export function isInFlight(nodeKernel: NodeKernel, slot: Slot | undefined): bool
 function endOf(wanted: WantedLivePatch, nodeKernel: NodeKernel): boolean {
   const report = reportOf(wanted, nodeKernel);
   if (report?.state === 'Refused' || report?.state === 'Failed') return true;
-  return wanted.desired === 'Loaded' ? report?.state === 'Active' : report === undefined;
+  return wanted.desired === 'Loaded' ? report?.state === 'Active' : report === undefined && !isActive(wanted, nodeKernel);
 }

@@ -59,7 +59,7 @@ export const json =
 export const watching =
   (events: readonly unknown[], end: (response: ServerResponse) => void = (response) => response.end()): Answer =>
   (response) => {
-    response.writeHead(200, { 'content-type': 'application/json' });
+    response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
     for (const event of events) response.write(`${JSON.stringify(event)}\n`);
     end(response);
   };

@@ -327,6 +327,19 @@ test('a cumulative patch replaces the one before it, which is not loaded again, 
   assert.deepEqual(node.machine.modules, ['livepatch_newer']);
 });
 
+test('an agent without a report finds a replaced patch as it is', async () => {
+  await using node = aNode();
+  const newer = aModule({ name: 'livepatch_newer', buildID: OTHER_BUILD_ID });
+  const newerPath = '/var/lib/livepatches/livepatch_newer.ko';
+  node.machine.files.set(newerPath, newer);
+  node.machine.loadByHand(newer);
+  node.want([aWanted(), aWanted({ name: 'livepatch_newer', kernelPatch: 'newer', hostPath: newerPath, sha256: sha256Of(newer) })]);
+  node.start();
+  await node.settle();
+  assert.equal(node.report()?.reason, 'Replaced');
+  assert.deepEqual(node.machine.asked, []);
+});
+
 test('a live patch that somebody keeps unloading is given up after three loads', async () => {
   await using node = aNode();
   node.want([aWanted()]);

@@ -58,7 +58,7 @@ class LeaseServer {
   }
 
   spec(): { readonly holderIdentity?: string; readonly leaseTransitions?: number } {
-    return (this.object?.['spec'] ?? {}) as { readonly holderIdentity?: string; readonly leaseTransitions?: number };
+    return this.object?.['spec'] ?? {};
   }
 
   holder(): string | undefined {

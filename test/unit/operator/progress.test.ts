@@ -9,14 +9,15 @@ const slot: Slot = { node: 'n1', since: '2026-11-24T11:59:00Z', deadline: '2026-
 const expired: Slot = { ...slot, deadline: '2026-11-24T11:59:30Z' };
 
 /** Published and reported: `reported` undefined means that the report does not mention it; `current` whether it is about this intent. */
-function nodeKernel(wanted: WantedLivePatch, reported: Partial<LivePatchReport> | undefined, current = true): NodeKernel {
+function nodeKernel(wanted: WantedLivePatch, { reported, active = '', current = true }: Pick<Case, 'reported' | 'active'> & { readonly current?: boolean }): NodeKernel {
   const livePatches = reported ? [aLivePatchReport(reported)] : [];
-  return aNodeKernel('n1', { spec: { livePatches: [wanted] }, generation: 2, status: aReport({ observedGeneration: current ? 2 : 1, livePatches }) });
+  return aNodeKernel('n1', { spec: { livePatches: [wanted] }, generation: 2, status: aReport({ observedGeneration: current ? 2 : 1, active, livePatches }) });
 }
 
 interface Case {
   readonly desired?: 'Absent';
   readonly reported?: Partial<LivePatchReport>;
+  readonly active?: string;
   readonly current?: false;
   readonly slot?: Slot;
   readonly kind: string;
@@ -44,14 +45,15 @@ const cases: Readonly<Record<string, Case>> = {
   'to be absent and not reported by an old report is not done': { desired: 'Absent', current: false, slot, kind: 'InFlight', inFlight: true },
   'to be absent and still active is under way, whatever file it is': { desired: 'Absent', reported: { sha256: 'b'.repeat(64) }, slot, kind: 'InFlight', inFlight: true },
   'to be absent and somebody else has one of that name is done': { desired: 'Absent', reported: { origin: 'Foreign' }, slot, kind: 'Done', inFlight: false },
+  'to be absent, not its turn yet and still active is under way': { desired: 'Absent', active: 'other,livepatch_a', slot, kind: 'InFlight', inFlight: true },
   'an unload that failed has failed': { desired: 'Absent', reported: { state: 'Failed', reason: 'Busy' }, slot, kind: 'Failed', reason: 'Busy', inFlight: false },
   'a load that failed before says nothing about the unload': { desired: 'Absent', reported: { state: 'Failed' }, current: false, slot, kind: 'InFlight', inFlight: true },
 };
 
-for (const [sentence, { desired = 'Loaded', reported, current, slot: held, kind, reason, inFlight }] of Object.entries(cases)) {
+for (const [sentence, { desired = 'Loaded', slot: held, kind, reason, inFlight, ...seen }] of Object.entries(cases)) {
   test(sentence, () => {
     const wanted = aWanted({ desired });
-    const object = nodeKernel(wanted, reported, current);
+    const object = nodeKernel(wanted, seen);
     const progress = judge(wanted, object, held, NOW);
     assert.equal(progress.kind, kind, progress.message);
     if (reason !== undefined) assert.equal(progress.reason, reason);
@@ -60,7 +62,7 @@ for (const [sentence, { desired = 'Loaded', reported, current, slot: held, kind,
 }
 
 test('what is not in the intent is not begun, unless it is active already', () => {
-  const other = nodeKernel(aWanted({ hostPath: '/elsewhere.ko' }), undefined);
+  const other = nodeKernel(aWanted({ hostPath: '/elsewhere.ko' }), {});
   assert.equal(judge(aWanted(), other, undefined, NOW).kind, 'Unpublished');
   assert.equal(judge(aWanted(), undefined, undefined, NOW).kind, 'Unpublished');
   const active = aNodeKernel('n1', { spec: { livePatches: [] }, status: aReport({ livePatches: [aLivePatchReport()] }) });

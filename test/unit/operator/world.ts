@@ -123,7 +123,7 @@ export class World {
     const reports = wanted.flatMap((entry) => carryOut(machine, entry) ?? []);
     const left = [...machine.loaded].filter((module) => !wanted.some((entry) => entry.name === module)).map((module) => aLivePatchReport({ name: module, origin: module === FOREIGN ? 'Foreign' : 'KernelPatch' }));
     if (reports.every(({ state }) => !['Loading', 'Unloading'].includes(state))) machine.startedAt = undefined;
-    const status = aReport({ observedGeneration: nodeKernel.metadata.generation, bootID: `boot-${machine.boots}`, livePatches: [...reports, ...left] });
+    const status = aReport({ observedGeneration: nodeKernel.metadata.generation, bootID: `boot-${machine.boots}`, active: [...machine.loaded].join(), livePatches: [...reports, ...left] });
     this.nodeKernels.set(name, this.#stamp({ ...nodeKernel, status }));
   }
 }

@@ -1,0 +1,12 @@
+/** Every scenario, in the order they run. */
+import type { Scenario } from './scenario.ts';
+import { agentRestart } from './scenarios/agent-restart.ts';
+import { livePatchScenario } from './scenarios/live-patch.ts';
+import { noPolicy } from './scenarios/no-policy.ts';
+import { operatorRestart } from './scenarios/operator-restart.ts';
+import { plan } from './scenarios/plan.ts';
+import { refused } from './scenarios/refused.ts';
+import { twoOperators } from './scenarios/two-operators.ts';
+import { withdraw } from './scenarios/withdraw.ts';
+
+export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, refused];
