@@ -2,7 +2,8 @@
 import { clusterTools } from '../cluster/tools.ts';
 import { stopFleet } from '../fleet/fleet.ts';
 import type { Fleet } from '../fleet/fleet.ts';
-import { startInstalledFleet } from '../fleet/product.ts';
+import { buildProduct, startInstalledFleet } from '../fleet/product.ts';
+import type { Product } from '../fleet/product.ts';
 import { stopAllDaemons } from '../process.ts';
 import { buildSubjects } from '../subjects/subjects.ts';
 import type { Scenario } from './scenario.ts';
@@ -22,20 +23,21 @@ async function main(): Promise<void> {
   const chosen = SCENARIOS.filter((scenario) => !wanted || scenario.name === wanted);
   if (chosen.length === 0) throw new Error(`SCENARIO=${wanted}: there is no such scenario; make e2e LIST=1 prints the names`);
   await clusterTools();
+  const product = await buildProduct();
   let failed = 0;
-  for (const scenario of chosen) if (!(await passes(scenario))) failed++;
+  for (const scenario of chosen) if (!(await passes(scenario, product))) failed++;
   say('done');
   process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
   process.exitCode = failed === 0 ? 0 : 1;
 }
 
 /** A failed scenario leaves its directory (logs, consoles, disks) and says where. */
-async function passes(scenario: Scenario): Promise<boolean> {
+async function passes(scenario: Scenario, product: Product): Promise<boolean> {
   const begun = performance.now();
   say(`[${scenario.name}] ${scenario.title}`);
   let fleet: Fleet | undefined;
   try {
-    fleet = await startInstalledFleet((line) => say(`[${scenario.name}]   ${line}`));
+    fleet = await startInstalledFleet(product, (line) => say(`[${scenario.name}]   ${line}`));
     const subject = await buildSubjects(fleet.image.kernels);
     await scenario.run({ fleet, subject, say: (line) => say(`[${scenario.name}]   ${line}`) });
     await stopFleet(fleet);

@@ -48,8 +48,7 @@ export async function installChart(fleet: Fleet, values: readonly string[] = [])
 }
 
 /** A fleet with the chart installed and no policy yet; restored in seconds when this image and chart were installed before. */
-export async function startInstalledFleet(say: Say): Promise<Fleet> {
-  const product = await buildProduct();
+export async function startInstalledFleet(product: Product, say: Say): Promise<Fleet> {
   const image = await nodeImage([product.base]);
   const thin = createHash('sha256').update(readFileSync(product.thin)).digest('hex');
   const snapshot = snapshotOf('fleet-installed', digestOf(['test/cluster', 'test/node', 'test/fleet', 'charts'], image.dir, thin));

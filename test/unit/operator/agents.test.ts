@@ -44,7 +44,7 @@ test('a policy that selects every node leaves no affinity, since an empty term w
 
 test('the agent is privileged, tolerates everything, sees the processes of the host and not its network', () => {
   const { containers, tolerations, hostPID, hostNetwork } = podSpecOf([{}]);
-  assert.deepEqual(containers[0]?.securityContext, { privileged: true, readOnlyRootFilesystem: true });
+  assert.deepEqual(containers[0]?.securityContext, { privileged: true, readOnlyRootFilesystem: true, runAsUser: 0, runAsGroup: 0 });
   assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
   assert.deepEqual([hostPID, hostNetwork], [true, undefined]);
   assert.deepEqual(containers[0]?.command, ['node', '/app/agent.cjs']);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeInformer } from '../../../operator/kube/informer.ts';
 import type { Informer, InformerOptions, Restart } from '../../../operator/kube/informer.ts';
@@ -38,11 +39,14 @@ function start(options: Partial<InformerOptions<string>> = {}): Informer<string>
   return informer;
 }
 
+function shown(): readonly string[] {
+  return [...(informer?.cache.values() ?? [])].sort();
+}
+
 /** Waits until the cache shows exactly what the server has. */
 async function untilEqual(): Promise<void> {
-  const wanted = () => [...api.objects.values()].map(({ metadata, value }) => `${metadata.name}=${value}`).sort();
-  const shown = () => [...(informer?.cache.values() ?? [])].sort();
-  await waitFor('the cache to be what the server has', { seconds: 5, every: 2 }, () => (informer?.hasSynced() && JSON.stringify(shown()) === JSON.stringify(wanted()) ? true : undefined), shown);
+  const isEqual = () => isDeepStrictEqual(shown(), [...api.objects.values()].map(({ metadata, value }) => `${metadata.name}=${value}`).sort());
+  await waitFor('the cache to be what the server has', { seconds: 5, every: 2 }, () => (informer?.hasSynced() && isEqual()) || undefined, shown);
 }
 
 /** The informer follows every kind of change. */
@@ -87,7 +91,7 @@ for (const [trouble, spoilers] of Object.entries(atStart)) {
   test(`${trouble} is overcome, and nobody sees half a list`, async () => {
     api.spoilers.push(...spoilers);
     const seen: string[] = [];
-    start({ onChange: () => seen.push([...(informer?.cache.values() ?? [])].join()) });
+    start({ onChange: () => seen.push(shown().join()) });
     await proveAlive();
     assert.ok(restarts.length > 0);
     assert.equal(seen[0], 'a=first,b=first,c=first');
@@ -172,7 +176,7 @@ test('an object that can not be read is left out, and the others are there', asy
     onUnreadable: (_kind, name) => unreadable.push(name),
   });
   await waitFor('the list', { seconds: 5, every: 2 }, () => (informer?.hasSynced() ? true : undefined));
-  assert.deepEqual([...(informer?.cache.values() ?? [])], ['a', 'c']);
+  assert.deepEqual(shown(), ['a', 'c']);
   assert.deepEqual(unreadable, ['b']);
 });
 
