@@ -12,8 +12,6 @@ export interface ModuleInfo {
   readonly livePatch: boolean;
   /** undefined: the module was linked without --build-id. */
   readonly buildID: string | undefined;
-  readonly srcversion: string | undefined;
-  readonly depends: readonly string[];
   /** A signature is appended. Whether its key is trusted only the kernel knows. */
   readonly signed: boolean;
 }
@@ -56,8 +54,6 @@ export function parseModule(bytes: Buffer): ModuleInfo {
     vermagic: required('vermagic'),
     livePatch: modinfo.get('livepatch') === 'Y',
     buildID: buildIDNote && parseBuildID(contentOf(bytes, buildIDNote), image.littleEndian),
-    srcversion: modinfo.get('srcversion'),
-    depends: (modinfo.get('depends') ?? '').split(',').filter((name) => name !== ''),
     signed: bytes.subarray(-SIGNATURE_TRAILER.length).equals(SIGNATURE_TRAILER),
   };
 }

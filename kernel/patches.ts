@@ -26,8 +26,6 @@ export interface LoadedModule {
   /** coming: insmod is still running; going: rmmod is. */
   readonly initState: 'coming' | 'live' | 'going' | 'unknown';
   readonly buildID: string;
-  /** -1: unknown. An enabled live patch holds itself once. */
-  readonly references: number;
 }
 
 /** What the kernel has under one name. Both are undefined when it has nothing. */
@@ -101,11 +99,9 @@ async function readModule(host: Host, name: string): Promise<LoadedModule | unde
   const directory = `/sys/module/${name}`;
   if ((await host.list(directory)) === undefined) return undefined;
   const initState = await readText(host, `${directory}/initstate`);
-  const references = await readText(host, `${directory}/refcnt`);
   return {
     initState: initState === 'coming' || initState === 'live' || initState === 'going' ? initState : 'unknown',
     buildID: await readModuleBuildID(host, directory),
-    references: references !== undefined && /^\d{1,9}$/.test(references) ? Number(references) : -1,
   };
 }
 

@@ -14,7 +14,7 @@ import { daemonSetsIn, deploymentsIn } from './kube/resources.ts';
 import type { KubeObject } from './kube/resources.ts';
 import type { Writes } from './kube/writes.ts';
 import type { View } from './observe.ts';
-import { isMajor } from './pace.ts';
+import { isMajorIntent, isMajorStatus } from './pace.ts';
 import type { Pace } from './pace.ts';
 
 /** 8: the API server takes some 700 writes a second on 16 connections, and others need it too. */
@@ -35,14 +35,14 @@ export interface Effects {
  * 3. status of the KernelPatches, which only tells. Dying here: it is told later.
  * 4. an Event for each outcome, after the status that it is about, so that it is not told twice.
  *
- * Returns in how many milliseconds a status that was held back is due. Throws the first error after everything else was tried; repeating is safe.
+ * Returns in how many milliseconds a change that was held back is due. Throws the first error after everything else was tried; repeating is safe.
  */
 export async function applyDecisions(decisions: Decisions, now: number, effects: Effects): Promise<number | undefined> {
   const stored = new Set<string>();
   const due = pacer(decisions, now, effects.pace);
   const errors = [
     ...(await inParallel(due.policies, WRITES_AT_ONCE, (change) => storeSlots(change, stored, effects))),
-    ...(await inParallel(decisions.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
+    ...(await inParallel(due.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
     ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => ignoring(['NotFound', 'Conflict'], effects.writes.deleteNodeKernel(nodeKernel)))),
     ...(await inParallel(due.kernelPatches, WRITES_AT_ONCE, (change) => tell(change, now, effects))),
   ];
@@ -52,20 +52,20 @@ export async function applyDecisions(decisions: Decisions, now: number, effects:
   return due.waitMs;
 }
 
-/** Splits status changes into those that are written now and the time the first of the others is. */
-function pacer({ policies, kernelPatches }: Decisions, now: number, pace: Pace) {
+/** Splits changes into those that are written now and the time the first of the others is. */
+function pacer({ policies, intents, kernelPatches }: Decisions, now: number, pace: Pace) {
   const waits: number[] = [];
   const keys = new Set<string>();
-  function isDue(kind: string, { object, status }: StatusChange<KernelPatch | PatchPolicy, KernelPatchStatus | PatchPolicyStatus>): boolean {
-    const key = `${kind}/${object.metadata.name}`;
+  function isDue(key: string, major: boolean): boolean {
     keys.add(key);
-    const waitMs = pace.waitMs(key, isMajor(object.status, status), now);
+    const waitMs = pace.waitMs(key, major, now);
     if (waitMs > 0) waits.push(waitMs);
     return waitMs === 0;
   }
   const due = {
-    policies: policies.filter((change) => isDue('PatchPolicy', change)),
-    kernelPatches: kernelPatches.filter((change) => isDue('KernelPatch', change)),
+    policies: policies.filter(({ object, status }) => isDue(`PatchPolicy/${object.metadata.name}`, isMajorStatus(object.status, status))),
+    intents: intents.filter((change) => change.kind === 'Create' || isDue(`NodeKernel/${change.nodeKernel.metadata.name}`, isMajorIntent(change.nodeKernel.spec, change.spec))),
+    kernelPatches: kernelPatches.filter(({ object, status }) => isDue(`KernelPatch/${object.metadata.name}`, isMajorStatus(object.status, status))),
   };
   pace.keepOnly(keys);
   return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };

@@ -1,15 +1,22 @@
-/** When a changed status is written: what a person or the rollout waits for at once, counts on the way at most once a second. */
+/** When a change is written: what a node, the rollout or a person waits for at once; counts on the way and the plans of nodes whose turn has not come a little later. */
+import { isDeepStrictEqual } from 'node:util';
 import type { KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import { conditionOf } from './conditions.ts';
 
-/** 1 s: nobody sees a count sooner with `kubectl get -w`, and a rollout over two nodes ends within it, so it costs one write. */
-const MINOR_AFTER_MS = 1000;
+/** 2 s: soon enough for `kubectl get -w`, and most rollouts over a few nodes end within it, so that each object is written once and not twice. */
+const MINOR_AFTER_MS = 2000;
 
 type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
 
+/** True when the agent has anything to do because of it; false when only the plan is told differently. */
+export function isMajorIntent(before: NodeKernelSpec, after: NodeKernelSpec): boolean {
+  return !isDeepStrictEqual(before.livePatches, after.livePatches);
+}
+
 /** True when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
-export function isMajor(before: AnyStatus | undefined, after: AnyStatus): boolean {
+export function isMajorStatus(before: AnyStatus | undefined, after: AnyStatus): boolean {
   const turned = (type: string) => (conditionOf(before, type)?.status === 'True') !== (conditionOf(after, type)?.status === 'True');
   return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after);
 }

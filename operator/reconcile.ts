@@ -60,9 +60,9 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     const at = now();
     const decisions = decide(observe(caches, at));
     metrics.setVerdicts([...caches.kernelPatches.values()].map(({ metadata }) => metadata.name), decisions.verdicts);
-    const statusDueMs = await applyDecisions(decisions, at, effects);
+    const heldBackMs = await applyDecisions(decisions, at, effects);
     end();
-    return earliest(statusDueMs, decisions.nextDeadline === undefined ? undefined : Math.max(0, decisions.nextDeadline - at));
+    return earliest(heldBackMs, decisions.nextDeadline === undefined ? undefined : Math.max(0, decisions.nextDeadline - at));
   }
 
   async function run(key: Key): Promise<number | undefined> {

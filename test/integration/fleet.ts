@@ -23,6 +23,8 @@ interface FakeNode {
 
 export class Fleet {
   readonly nodes = new Map<string, FakeNode>();
+  /** Reports written so far. */
+  writes = 0;
   readonly #transport: Transport;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
@@ -97,6 +99,7 @@ export class Fleet {
       livePatches,
     };
     await this.request('PATCH', `${NODE_KERNELS_PATH}/${metadata.name}/status`, { status });
+    this.writes += 1;
     node.reported = due;
   }
 }

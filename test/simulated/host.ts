@@ -7,7 +7,8 @@ import type { ModuleInfo } from '../../kernel/elf.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import type { Entry, Host, RunResult } from '../../kernel/host.ts';
-import { RELEASE, buildIDNote } from './module.ts';
+import { someFacts } from './facts.ts';
+import { buildIDNote } from './module.ts';
 
 /** What the kernel does with a module, by its name. */
 export interface Behaviour {
@@ -66,10 +67,11 @@ export class SimulatedMachine {
   readonly asked: string[] = [];
   readonly #modules = new Map<string, SimulatedModule>();
 
-  constructor(clock: Clock, release = RELEASE, kernelBuildID = '9c1f'.repeat(10)) {
+  constructor(clock: Clock) {
+    const { bootID, release, buildID } = someFacts();
     this.clock = clock;
     const facts: Readonly<Record<string, string>> = {
-      '/proc/sys/kernel/random/boot_id': '1f0e9d3c-0000-4000-8000-000000000001',
+      '/proc/sys/kernel/random/boot_id': bootID,
       '/proc/sys/kernel/osrelease': release,
       '/proc/sys/kernel/tainted': '0',
       '/proc/sys/kernel/kexec_load_disabled': '0',
@@ -82,7 +84,7 @@ export class SimulatedMachine {
       '/sys/kernel/livepatch/': '',
     };
     for (const [path, text] of Object.entries(facts)) this.set(path, text);
-    this.files.set('/sys/kernel/notes', buildIDNote(kernelBuildID));
+    this.files.set('/sys/kernel/notes', buildIDNote(buildID));
   }
 
   set(path: string, text: string): void {
@@ -190,7 +192,6 @@ export class SimulatedMachine {
     const put = (path: string, text: string) => tree.set(path, Buffer.from(`${text}\n`));
     for (const [name, { info, patch, comesAt }] of this.#modules) {
       put(`/sys/module/${name}/initstate`, comesAt === undefined ? 'live' : 'coming');
-      put(`/sys/module/${name}/refcnt`, patch === undefined ? '0' : '1');
       if (info.buildID !== undefined) tree.set(`/sys/module/${name}/notes/.note.gnu.build-id`, buildIDNote(info.buildID));
       if (patch === undefined) continue;
       const directory = `/sys/kernel/livepatch/${name}`;

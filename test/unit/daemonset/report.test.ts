@@ -5,26 +5,10 @@ import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
 import type { LivePatchState, Plan } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
-import type { ReportInput } from '../../../daemonset/report.ts';
 import type { StepName } from '../../../daemonset/steps.ts';
 import type { KernelPatchState } from '../../../kernel/patches.ts';
-import { RELEASE } from '../../simulated/module.ts';
+import { someFacts } from '../../simulated/facts.ts';
 import { aPlan, aWanted } from '../../simulated/node.ts';
-
-const FACTS: ReportInput['facts'] = {
-  bootID: 'boot',
-  release: RELEASE,
-  buildID: 'unknown',
-  taint: 0,
-  taintFlags: '',
-  lockdown: 'none',
-  livePatching: 'Available',
-  kexec: 'Available',
-  ftrace: 'on',
-  modulesDisabled: 'off',
-  signaturesEnforced: 'off',
-  installedKernels: [RELEASE],
-};
 
 type State = LivePatchState | 'Pending' | 'Absent';
 const NAMES: Readonly<Record<State, StepName>> = {
@@ -52,14 +36,14 @@ function outlook(state: State, changes: Partial<Outlook['wanted']> = {}): Outloo
 const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
   name,
   livePatch: { enabled: 'on', transition: 'off', objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions }] },
-  module: { initState: 'live', buildID: 'unknown', references: 1 },
+  module: { initState: 'live', buildID: 'unknown' },
 });
 
 function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string }) {
   const { plan, outlooks = [], patches = [], previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
-    facts: FACTS,
+    facts: someFacts(),
     patches: new Map(patches.map((patch) => [patch.name, patch])),
     outlooks,
     previous,

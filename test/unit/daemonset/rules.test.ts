@@ -36,7 +36,7 @@ function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, 
   };
 }
 
-const live: LoadedModule = { initState: 'live', buildID: MODULE_BUILD_ID, references: 1 };
+const live: LoadedModule = { initState: 'live', buildID: MODULE_BUILD_ID };
 const foreign: LoadedModule = { ...live, buildID: 'ff'.repeat(20) };
 const shown = (enabled: boolean, transition: boolean, patched = true): LivePatch => ({
   enabled: enabled ? 'on' : 'off',
@@ -45,7 +45,7 @@ const shown = (enabled: boolean, transition: boolean, patched = true): LivePatch
 });
 const gone = {};
 const coming = { module: { ...live, initState: 'coming' } } as const;
-const leftover = { module: { ...live, references: 0 } };
+const leftover = { module: live };
 const enabling = { module: live, livePatch: shown(true, true) };
 const enabled = { module: live, livePatch: shown(true, false) };
 const disabling = { module: live, livePatch: shown(false, true) };

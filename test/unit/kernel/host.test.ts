@@ -28,10 +28,10 @@ test('a file that is larger than its bound is an error', async () => {
 });
 
 test('links are followed as the node itself follows them, and never lead out of its root', async () => {
-  symlinkSync('/var/lib/fix.ko', join(root, 'absolute'));
+  symlinkSync('/var/lib/fix.ko', join(root, 'var/absolute'));
   symlinkSync('../../../../../var/lib/fix.ko', join(root, 'climbing'));
   symlinkSync('var/lib', join(root, 'directory'));
-  for (const path of ['/absolute', '/climbing', '/directory/fix.ko', '/directory/../lib/fix.ko']) {
+  for (const path of ['/var/absolute', '/climbing', '/directory/fix.ko', '/directory/../lib/fix.ko']) {
     assert.equal((await host.read(path, 100))?.toString(), 'module', path);
   }
   symlinkSync(join(directory, 'secret'), join(root, 'out'));
@@ -52,7 +52,7 @@ test('a FIFO and a directory are errors, and nobody waits for a writer', async (
 
 test('a directory is listed, and one that is not there is undefined', async () => {
   assert.deepEqual(await host.list('/var/lib'), [{ name: 'fix.ko', directory: false }]);
-  assert.deepEqual(await host.list('/var'), [{ name: 'lib', directory: true }]);
+  assert.ok((await host.list('/var'))?.some(({ name, directory: isDirectory }) => name === 'lib' && isDirectory));
   assert.equal(await host.list('/none'), undefined);
 });
 

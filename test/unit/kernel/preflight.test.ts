@@ -4,27 +4,14 @@ import { parseModule } from '../../../kernel/elf.ts';
 import type { KernelFacts } from '../../../kernel/facts.ts';
 import { refuseFile, refuseLoad } from '../../../kernel/preflight.ts';
 import type { FileFinding, ModuleOrder, RefusalReason } from '../../../kernel/preflight.ts';
+import { KERNEL_BUILD_ID, someFacts } from '../../simulated/facts.ts';
 import { RELEASE, aModule } from '../../simulated/module.ts';
 
-const KERNEL = '9c'.repeat(20);
 const DIGEST = 'a1'.repeat(32);
 const OTHER = 'b2'.repeat(32);
 
-const order: ModuleOrder = { name: 'livepatch_fix', release: RELEASE, buildID: KERNEL, hostPath: '/fix.ko', sha256: DIGEST };
-const facts: KernelFacts = {
-  bootID: 'boot',
-  release: RELEASE,
-  buildID: KERNEL,
-  taint: 0,
-  taintFlags: '',
-  lockdown: 'none',
-  livePatching: 'Available',
-  kexec: 'Available',
-  ftrace: 'on',
-  modulesDisabled: 'off',
-  signaturesEnforced: 'off',
-  installedKernels: [],
-};
+const order: ModuleOrder = { name: 'livepatch_fix', release: RELEASE, buildID: KERNEL_BUILD_ID, hostPath: '/fix.ko', sha256: DIGEST };
+const facts = someFacts();
 const holding = (options: Parameters<typeof aModule>[0] = {}): FileFinding => ({ kind: 'Read', sha256: DIGEST, module: parseModule(aModule(options)), invalid: '' });
 
 interface Case {
@@ -39,8 +26,8 @@ interface Case {
 const CASES: Readonly<Record<string, Case>> = {
   'a kernel without live patching': { reason: 'LivePatchingUnavailable', facts: { livePatching: 'Unavailable' }, names: [RELEASE, 'CONFIG_LIVEPATCH'] },
   'an order for another kernel': { reason: 'WrongKernel', order: { release: '6.1.0-9-amd64' }, names: [RELEASE, '6.1.0-9-amd64'] },
-  'an order for another build': { reason: 'BuildIDMismatch', facts: { buildID: OTHER }, names: [OTHER, KERNEL] },
-  'a kernel whose build id can not be read': { reason: 'BuildIDUnknown', facts: { buildID: 'unknown' }, names: [KERNEL] },
+  'an order for another build': { reason: 'BuildIDMismatch', facts: { buildID: OTHER }, names: [OTHER, KERNEL_BUILD_ID] },
+  'a kernel whose build id can not be read': { reason: 'BuildIDUnknown', facts: { buildID: 'unknown' }, names: [KERNEL_BUILD_ID] },
   'a kernel that takes no more modules': { reason: 'ModulesDisabled', facts: { modulesDisabled: 'on' }, names: ['kernel.modules_disabled'] },
   'ftrace off': { reason: 'FtraceDisabled', facts: { ftrace: 'off' }, names: ['kernel.ftrace_enabled=1'] },
   'no file': { reason: 'FileMissing', file: { kind: 'Missing' }, names: ['/fix.ko', 'source.hostPath'] },

@@ -5,8 +5,9 @@ import type { KernelPatchStatus } from '../../../crds/kernelpatch.ts';
 import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { Condition } from '../../../crds/common.ts';
 import { describeEvent, eventObject } from '../../../operator/events.ts';
-import { isMajor, makePace } from '../../../operator/pace.ts';
-import { NOW, aKernelPatch } from './builders.ts';
+import { isMajorIntent, isMajorStatus, makePace } from '../../../operator/pace.ts';
+import { describePlan, planNode } from '../../../operator/plan.ts';
+import { NOW, aKernelPatch, aNode, aPolicy, aWanted } from './builders.ts';
 
 function aStatus(ready: Condition['status'], stalled: Condition['status'], reason = 'Some'): KernelPatchStatus {
   const condition = (type: string, status: Condition['status']): Condition => ({ type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-24T12:00:00Z' });
@@ -26,19 +27,26 @@ const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus
   ['a released slot may wait', { slots: [slot('n1'), slot('n2')] }, { slots: [slot('n1')] }, false],
 ];
 for (const [sentence, before, after, major] of storing) {
-  test(sentence, () => assert.equal(isMajor(before, after), major));
+  test(sentence, () => assert.equal(isMajorStatus(before, after), major));
 }
 
-test('a minor change waits a second from when it was first seen, however it changes on', () => {
+test('an intent that gives the agent something to do, or nothing more to do, is published at once; a plan alone may wait', () => {
+  const plan = describePlan(planNode(aNode('n1'), undefined, aPolicy(), []));
+  assert.equal(isMajorIntent({ livePatches: [] }, { livePatches: [aWanted()] }), true);
+  assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { livePatches: [] }), true);
+  assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { plan, livePatches: [aWanted()] }), false);
+});
+
+test('a minor change waits two seconds from when it was first seen, however it changes on', () => {
   const pace = makePace();
-  assert.equal(pace.waitMs('a', false, NOW), 1000);
-  assert.equal(pace.waitMs('a', false, NOW + 400), 600);
-  assert.equal(pace.waitMs('b', false, NOW + 400), 1000);
-  assert.equal(pace.waitMs('a', false, NOW + 1100), 0);
+  assert.equal(pace.waitMs('a', false, NOW), 2000);
+  assert.equal(pace.waitMs('a', false, NOW + 400), 1600);
+  assert.equal(pace.waitMs('b', false, NOW + 400), 2000);
+  assert.equal(pace.waitMs('a', false, NOW + 2000), 0);
   assert.equal(pace.waitMs('a', true, NOW + 1), 0);
   pace.keepOnly(new Set(['b']));
-  assert.equal(pace.waitMs('a', false, NOW + 2000), 1000);
-  assert.equal(pace.waitMs('b', false, NOW + 2000), 0);
+  assert.equal(pace.waitMs('a', false, NOW + 2400), 2000);
+  assert.equal(pace.waitMs('b', false, NOW + 2400), 0);
 });
 
 for (const [sentence, before, after, type] of [
