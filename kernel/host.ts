@@ -23,7 +23,7 @@ export interface Host {
   read(path: string, limitBytes: number): Promise<Buffer | undefined>;
   /** A directory of the node, or undefined when there is none. Throws HostUnreadable. */
   list(path: string): Promise<readonly Entry[] | undefined>;
-  /** Writes one of the running kernel's sysfs files. Throws HostUnwritable, whose cause carries the errno. */
+  /** Writes one of the node's sysfs files, through the node's own mount: the container's is read-only in a pod without the host's network. Throws HostUnwritable, whose cause carries the errno. */
   writeSysfs(path: string, text: string): Promise<void>;
   /** Puts bytes into the agent's own memory file system and returns the path for insmod. Throws HostUnwritable. */
   stage(fileName: string, bytes: Buffer): Promise<string>;
@@ -58,7 +58,7 @@ export function realHost(paths: HostPaths): Host {
         return entries.map((entry) => ({ name: entry.name, directory: entry.isDirectory() }));
       }),
     async writeSysfs(path, text) {
-      await orUnwritable(path, () => writeFile(path, text, { flag: 'r+' }));
+      await orUnwritable(path, async () => writeFile(await resolveInRoot(paths.root, path), text, { flag: 'r+' }));
     },
     async stage(fileName, bytes) {
       const path = join(paths.stagingDirectory, fileName);

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { LabelSelector } from '../crds/common.ts';
 import { MANAGED_BY } from './labels.ts';
 import type { View } from './observe.ts';
+import { ownedByDeployment } from './owner.ts';
 import { selects } from './selector.ts';
 
 export const DAEMON_SET_NAME = 'kernelpatch-agent';
@@ -41,7 +42,7 @@ export function daemonSet(selectors: readonly LabelSelector[], settings: AgentSe
       name: DAEMON_SET_NAME,
       namespace: settings.namespace,
       labels: { ...MANAGED_BY, ...AGENT_LABELS },
-      ownerReferences: [{ apiVersion: 'apps/v1', kind: 'Deployment', name: settings.owner.name, uid: settings.owner.uid }],
+      ownerReferences: [ownedByDeployment(settings.owner.name, settings.owner.uid)],
     },
     spec: {
       selector: { matchLabels: AGENT_LABELS },
@@ -60,12 +61,15 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
     serviceAccountName: settings.serviceAccount,
     priorityClassName: 'system-node-critical',
     hostPID: true,
+    // insmod and rmmod are given 60 s (kernel/livepatch.ts): an agent that is told to end lets the one that runs come back.
+    terminationGracePeriodSeconds: 90,
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ operator: 'Exists' }],
     ...(affinity && { affinity }),
     containers: [container(settings)],
     volumes: [
       { name: 'host', hostPath: { path: '/', type: 'Directory' } },
+      { name: 'sys', hostPath: { path: '/sys', type: 'Directory' } },
       { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
     ],
   };
@@ -91,6 +95,8 @@ function container(settings: AgentSettings): object {
     securityContext: { privileged: true, readOnlyRootFilesystem: true, runAsUser: 0, runAsGroup: 0 },
     volumeMounts: [
       { name: 'host', mountPath: '/host', mountPropagation: 'HostToContainer', readOnly: true },
+      // The one tree of the node that is written to: /sys/kernel/livepatch/NAME/enabled. The container's own /sys is read-only, privileged or not.
+      { name: 'sys', mountPath: '/host/sys' },
       { name: 'run', mountPath: '/run/kernelpatch' },
     ],
   };

@@ -13,7 +13,7 @@ import type { Slot } from './progress.ts';
 import { decideRollout } from './rollout.ts';
 import type { Candidate } from './rollout.ts';
 import { kernelPatchStatus, policyStatus } from './status.ts';
-import { judgeNode } from './verdict.ts';
+import { firstReportDue, judgeNode } from './verdict.ts';
 import type { Verdict } from './verdict.ts';
 
 export interface StatusChange<O, S> {
@@ -48,7 +48,6 @@ export function decide(view: View): Decisions {
   const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf));
   const verdicts = parts.flatMap((part) => part.verdicts);
   const byPatch = Map.groupBy(verdicts, ({ kernelPatch }) => kernelPatch);
-  const deadlines = parts.flatMap(({ nextDeadline }) => nextDeadline ?? []);
   return {
     policies: parts.map(({ status }) => status).filter(differs),
     intents: parts.flatMap(({ intents }) => intents),
@@ -57,8 +56,14 @@ export function decide(view: View): Decisions {
       .map((object) => ({ object, status: kernelPatchStatus(object, byPatch.get(object.metadata.name) ?? [], view.now) }))
       .filter(differs),
     verdicts,
-    nextDeadline: deadlines.length === 0 ? undefined : Math.min(...deadlines),
+    nextDeadline: earliest(parts.map((part) => part.nextDeadline), view.now),
   };
+}
+
+/** The first instant that is still ahead. */
+function earliest(instants: readonly (number | undefined)[], now: number): number | undefined {
+  const ahead = instants.filter((instant) => instant !== undefined && instant > now) as number[];
+  return ahead.length === 0 ? undefined : Math.min(...ahead);
 }
 
 function differs({ object, status }: StatusChange<{ readonly status?: object }, object>): boolean {
@@ -82,7 +87,7 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
   return {
     nodes: nodes.map(({ name }) => name),
     verdicts,
-    nextDeadline: rollout.nextDeadline,
+    nextDeadline: earliest([rollout.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
     status: { object: policy, status: policyStatus(assignment, rollout, verdicts, view.now) },
     intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout))),
   };

@@ -10,7 +10,7 @@ export interface Verdict {
   readonly verdict: NodeVerdict;
   readonly reason: string;
   readonly message: string;
-  /** True when it will change without a person: under way, or waiting for a slot that will be free. */
+  /** True when it will change without a person: under way, waiting for a slot that will be free, or for an agent that has just been started. */
   readonly moves: boolean;
 }
 
@@ -19,13 +19,22 @@ type Outcome = Pick<Verdict, 'verdict' | 'reason' | 'message'>;
 /** A worse verdict first: what failed, what needs a person, what is not known, what is under way, what waits its turn, what is done. */
 export const WORST_FIRST: readonly NodeVerdict[] = ['Failed', 'Blocked', 'Unknown', 'InProgress', 'Waiting', 'Closed'];
 
+/** 3 minutes: pulling 50 MB and starting took 15 to 60 s on emulated nodes. Until then a silent agent is no reason to call a person. */
+const FIRST_REPORT_MS = 180_000;
+
+/** When the agent's first report is due, in milliseconds since 1970: agents are started together with the NodeKernel. */
+export function firstReportDue({ nodeKernel }: Pick<Candidate, 'nodeKernel'>, now: number): number {
+  const created = nodeKernel?.metadata.creationTimestamp;
+  return (created === undefined ? now : Date.parse(created)) + FIRST_REPORT_MS;
+}
+
 /** The slots in `rollout` are those that will be stored, so a node that is about to start is InProgress. */
 export function judgeNode(candidate: Candidate, rollout: Rollout, now: number): readonly Verdict[] {
   const { plan } = candidate;
   const slot = rollout.slots.get(plan.node);
   return plan.patches.map((patch) => {
     const outcome = judgePatch(patch, { ...candidate, slot }, rollout, now);
-    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot';
+    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot' || (outcome.reason === 'NotReported' && now < firstReportDue(candidate, now));
     return { node: plan.node, kernelPatch: patch.kernelPatch.metadata.name, ...outcome, moves };
   });
 }

@@ -4,6 +4,7 @@
  * something carries a resourceVersion (apply.ts).
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { OwnerReference } from '../../crds/common.ts';
 import { KernelPatchError, kindOf } from '../errors.ts';
 import type { Client } from './client.ts';
 import type { KubeObject, Resource } from './resources.ts';
@@ -56,6 +57,8 @@ export interface LeaseOptions {
   /** The wall clock, for the fields that people read. */
   readonly now: () => number;
   readonly onTrouble: (error: unknown) => void;
+  /** Who takes a lease that we create along when it is deleted. */
+  readonly owners: () => Promise<readonly OwnerReference[]>;
 }
 
 export interface Lease {
@@ -108,6 +111,11 @@ export function makeLease(options: LeaseOptions): Lease {
     };
   }
 
+  async function create(): Promise<void> {
+    const { metadata, spec } = body(undefined, self);
+    await client.create(resource, { metadata: { ...metadata, ownerReferences: await options.owners() }, spec });
+  }
+
   /** One look at the lease and at most one write. True when we hold it afterwards. Conflict: somebody was faster. */
   async function attempt(): Promise<boolean> {
     const startedAt = options.elapsed();
@@ -115,7 +123,7 @@ export function makeLease(options: LeaseOptions): Lease {
     const decision = decideLease(lease, self, seen, { at: startedAt, durationMs: times.durationMs });
     if (lease && seen?.resourceVersion !== lease.resourceVersion) seen = { resourceVersion: lease.resourceVersion, at: startedAt };
     if (decision === 'Wait') return false;
-    await (decision === 'Create' ? client.create(resource, body(undefined, self)) : client.replace(resource, body(lease, self)));
+    await (decision === 'Create' ? create() : client.replace(resource, body(lease, self)));
     // Counted from before the request: others judge by when they saw the write, which is later.
     renewedAt = startedAt;
     return true;

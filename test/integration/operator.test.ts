@@ -10,7 +10,7 @@ import type { PatchPolicy } from '../../crds/patchpolicy.ts';
 import { ROOT } from '../cache.ts';
 import { freePorts, startControlPlane } from '../cluster/control-plane.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
-import { startDaemon, stopAllDaemons } from '../process.ts';
+import { startDaemon, stopAllDaemons, tailOf } from '../process.ts';
 import type { Daemon } from '../process.ts';
 import { waitFor } from '../wait.ts';
 import { Fleet } from './fleet.ts';
@@ -97,6 +97,10 @@ async function daemonSet(): Promise<{ readonly spec: { readonly template: { read
   return answer.code === 0 ? JSON.parse(answer.stdout) : undefined;
 }
 
+async function writesButLeases(): Promise<readonly (readonly [string, number])[]> {
+  return Object.entries({ ...(await apiWrites(operator)), 'NodeKernel status': fleet.writes }).filter(([key]) => !key.startsWith('Lease'));
+}
+
 async function apiWrites(daemon: Operator): Promise<Readonly<Record<string, number>>> {
   const { body } = await fetchText(daemon, '/metrics');
   const lines = body.matchAll(/^kernelpatch_api_writes_total\{kind="(\w+)",verb="([\w-]+)",outcome="Ok"\} (\d+)$/gm);
@@ -171,21 +175,20 @@ test('a rollout over two nodes at once costs at most four writes a node, the age
   await plane.mustKubectl(['delete', 'kernelpatch', 'fix-a']);
   await waitFor('the nodes to want nothing', { seconds: 10, every: 50 }, async () => ((await wanted('n1')).length + (await wanted('n2')).length === 0 ? true : undefined));
   await untilReadyIs('patchpolicies/workers', 'True AllClosed');
-  const count = async () => Object.entries({ ...(await apiWrites(operator)), 'NodeKernel status': fleet.writes }).filter(([key]) => !key.startsWith('Lease'));
   let last = '';
   const settled = async () => {
-    const now = JSON.stringify(await count());
+    const now = JSON.stringify(await writesButLeases());
     const same = now === last;
     last = now;
     return same || undefined;
   };
   // Longer than any write is held back.
   await waitFor('everything to be written', { seconds: 20, every: 3000 }, settled);
-  const earlier = Object.fromEntries(await count());
+  const earlier = Object.fromEntries(await writesButLeases());
   await apply('KernelPatch', 'fix-a', patchSpec([affected(livePatch('livepatch_a', 'a'))]));
   await untilReadyIs('kernelpatches/fix-a', 'True AllClosed');
   await waitFor('everything to be written', { seconds: 20, every: 3000 }, settled);
-  const writes = (await count()).map(([key, number]) => [key, number - (earlier[key] ?? 0)] as const).filter(([, number]) => number > 0);
+  const writes = (await writesButLeases()).map(([key, number]) => [key, number - (earlier[key] ?? 0)] as const).filter(([, number]) => number > 0);
   assert.ok(writes.reduce((sum, [, number]) => sum + number, 0) <= 2 * 4, JSON.stringify(writes));
 });
 
@@ -264,7 +267,7 @@ test('an operator that is killed and started again in the middle of a rollout ch
   await waitFor('the new leader to have looked', { seconds: 10 }, async () => (/kernelpatch_reconcile_seconds_count [1-9]/.test((await fetchText(operator, '/metrics')).body) ? true : undefined));
   assert.deepEqual(await generations(), unchanged);
   assert.deepEqual((await get<PatchPolicy>('patchpolicies/workers')).status?.slots, slots);
-  assert.deepEqual(await apiWrites(operator).then((writes) => Object.keys(writes).filter((key) => !key.startsWith('Lease'))), []);
+  assert.deepEqual(Object.keys(await apiWrites(operator)).filter((key) => !key.startsWith('Lease')), []);
 
   fleet.turn('n1', 'Works');
   await untilReadyIs('kernelpatches/fix-d', 'True AllClosed');
@@ -310,6 +313,6 @@ test('kinds that are deleted under it are waited for, and it says so once for ea
 
 test('asked to end, it gives its lease back', async () => {
   await operator.stop('SIGTERM');
-  assert.equal(logOf(operator).at(-1)?.msg, 'stopped');
+  assert.equal(logOf(operator).at(-1)?.msg, 'stopped', tailOf(operator));
   assert.equal(await plane.mustKubectl(['get', 'lease', 'kernelpatch-operator', '-n', NAMESPACE, '-o', 'jsonpath={.spec.holderIdentity}']), '');
 });

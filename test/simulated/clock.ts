@@ -57,7 +57,7 @@ export function simulatedClock(start = Date.UTC(2026, 10, 24)): SimulatedClock {
   };
 }
 
-const LOOK_MILLISECONDS = 100;
+const LOOK_MILLISECONDS = 500;
 
 /** The condition holds within `seconds` of simulated time, or the test fails with `what`. */
 export async function until(clock: Clock, what: string, condition: () => boolean, seconds = 600): Promise<void> {

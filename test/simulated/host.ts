@@ -66,6 +66,7 @@ export class SimulatedMachine {
   /** Commands that the kernel was given, and writes to sysfs, in order. */
   readonly asked: string[] = [];
   readonly #modules = new Map<string, SimulatedModule>();
+  #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
   constructor(clock: Clock) {
     const { bootID, release, buildID } = someFacts();
@@ -95,6 +96,7 @@ export class SimulatedMachine {
   loadByHand(bytes: Buffer): void {
     const info = parseModule(bytes);
     this.#modules.set(info.name, { info, comesAt: undefined, patch: { enabled: true, transitionEndsAt: undefined, goesAt: undefined } });
+    this.#tree = undefined;
   }
 
   /** Somebody else begins a transition that never ends; finishTransition ends it. */
@@ -177,8 +179,9 @@ export class SimulatedMachine {
   #list(path: string): readonly Entry[] | undefined {
     const entries = new Map<string, boolean>();
     let exists = false;
+    const prefix = `${path}/`;
     for (const file of [...this.#sysfs().keys(), ...this.files.keys()]) {
-      if (!file.startsWith(`${path}/`)) continue;
+      if (!file.startsWith(prefix)) continue;
       exists = true;
       const [name = '', ...rest] = file.slice(path.length + 1).split('/');
       if (name !== '') entries.set(name, rest.length > 0 || (entries.get(name) ?? false));
@@ -186,7 +189,14 @@ export class SimulatedMachine {
     return exists ? [...entries].map(([name, directory]) => ({ name, directory })) : undefined;
   }
 
+  /** Made anew when time has passed or the kernel was asked for something: looking is by far the most frequent. */
   #sysfs(): ReadonlyMap<string, Buffer> {
+    const now = this.clock.monotonic();
+    if (this.#tree?.at !== now || this.#tree.asked !== this.asked.length) this.#tree = { at: now, asked: this.asked.length, files: this.#makeSysfs() };
+    return this.#tree.files;
+  }
+
+  #makeSysfs(): ReadonlyMap<string, Buffer> {
     this.#advance();
     const tree = new Map<string, Buffer>();
     const put = (path: string, text: string) => tree.set(path, Buffer.from(`${text}\n`));

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import type { NodeKernel } from '../../../crds/nodekernel.ts';
 import { waitFor } from '../../wait.ts';
 import type { Scenario } from '../scenario.ts';
 import { AGENT_START, SOON, apply, assertHealthyKernel, effect, getKernelPatch, isCurrent, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
+import type { World } from '../world.ts';
 
 export const livePatchScenario: Scenario = {
   name: 'live-patch',
@@ -20,23 +22,24 @@ export const livePatchScenario: Scenario = {
       assert.equal(await timesEnabled(node, 'kp_first'), 1);
       await assertHealthyKernel(node);
     }
-    for (const report of reports) {
-      const node = nodes.find((machine) => machine.options.name === report.metadata.name);
-      assert.ok(node, 'a NodeKernel is named after its node');
-      const bootID = (await node.must('cat /proc/sys/kernel/random/boot_id')).trim();
-      const { status, spec } = report;
-      assert.equal(status?.bootID, bootID);
-      assert.equal(status?.kernel.release, (await node.must('uname -r')).trim());
-      assert.equal(status?.kernel.taint, Number(await node.must('cat /proc/sys/kernel/tainted')));
-      assert.deepEqual(status?.installedKernels.toSorted(), [...world.fleet.image.kernels].toSorted());
-      assert.equal(spec.plan?.action, 'LivePatch');
-      assert.deepEqual(patchOf(status, 'kp_first')?.functions, ['vmlinux:version_proc_show']);
-      assert.equal(status?.conditions?.find((condition) => condition.type === 'Ready')?.status, 'True');
-      assert.equal(report.metadata.ownerReferences?.[0]?.kind, 'Node');
-    }
+    for (const report of reports) await assertTellsTheTruth(world, report);
     await waitFor('the KernelPatch to count both nodes as closed', { seconds: SOON }, async () => (await getKernelPatch(world, 'first')).status?.closed === '2/2' || undefined);
     const screen = await plane.mustKubectl(['get', 'kernelpatches,patchpolicies,nodekernels']);
     world.say(`kubectl get kernelpatches,patchpolicies,nodekernels\n${screen}`);
     assert.match(screen, /node-1 .*LivePatch +Active +kp_first +True/);
   },
 };
+
+/** The report says what the node itself says. */
+async function assertTellsTheTruth(world: World, { metadata, spec, status }: NodeKernel): Promise<void> {
+  const node = world.fleet.nodes.find((machine) => machine.options.name === metadata.name);
+  assert.ok(node && status, 'a NodeKernel is named after its node and has a report');
+  assert.equal(status.bootID, (await node.must('cat /proc/sys/kernel/random/boot_id')).trim());
+  assert.equal(status.kernel.release, (await node.must('uname -r')).trim());
+  assert.equal(status.kernel.taint, Number(await node.must('cat /proc/sys/kernel/tainted')));
+  assert.deepEqual(status.installedKernels.toSorted(), [...world.fleet.image.kernels].toSorted());
+  assert.equal(spec.plan?.action, 'LivePatch');
+  assert.deepEqual(patchOf(status, 'kp_first')?.functions, ['vmlinux:version_proc_show']);
+  assert.equal(status.conditions?.find((condition) => condition.type === 'Ready')?.status, 'True');
+  assert.equal(metadata.ownerReferences?.[0]?.kind, 'Node');
+}

@@ -65,10 +65,11 @@ test('staged bytes are in the memory file system until it is cleared', async () 
 });
 
 test('a sysfs file that is not there is never created', async () => {
-  const path = join(directory, 'enabled');
-  await assert.rejects(host.writeSysfs(path, '1'), (error) => codeOf(error) === 'HostUnwritable');
+  const path = join(root, 'sys/enabled');
+  mkdirSync(join(root, 'sys'));
+  await assert.rejects(host.writeSysfs('/sys/enabled', '1'), (error) => codeOf(error) === 'HostUnwritable');
   writeFileSync(path, '0');
-  await host.writeSysfs(path, '1');
+  await host.writeSysfs('/sys/enabled', '1');
   assert.equal(readFileSync(path, 'utf8'), '1');
 });
 

@@ -79,6 +79,7 @@ function aContender(server: LeaseServer, self: string) {
     elapsed: () => performance.now(),
     now: () => Date.now(),
     onTrouble: (error) => troubles.push(error),
+    owners: async () => [],
   });
   return { ...contender, troubles };
 }

@@ -75,7 +75,7 @@ export class World {
         around(() => {
           if (this.nodeKernels.has(name)) throw new KernelPatchError('Conflict', 'already exists');
           const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name, uid }];
-          this.nodeKernels.set(name, this.#stamp({ metadata: { name, uid: `nk-${name}`, generation: 1, labels, ownerReferences }, spec }));
+          this.nodeKernels.set(name, this.#stamp({ metadata: { name, uid: `nk-${name}`, generation: 1, creationTimestamp: new Date(this.now).toISOString(), labels, ownerReferences }, spec }));
         }, 'createNodeKernel'),
       setNodeKernelSpec: (seen, spec) =>
         around(() => {
