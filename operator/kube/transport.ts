@@ -38,7 +38,9 @@ export function makeTransport(kubeConfig: KubeConfig): Transport {
     } catch (error) {
       throw new KernelPatchError('Network', 'the credentials for the API server could not be read', { cause: error });
     }
-    const headers = { ...credentials, Accept: 'application/json', ...(contentType && { 'Content-Type': contentType }) };
+    // Node frames the body of a DELETE only when told its length; unframed, it would be read as the connection's next request.
+    const framing = body === undefined ? {} : { 'Content-Length': Buffer.byteLength(body) };
+    const headers = { ...credentials, ...framing, Accept: 'application/json', ...(contentType && { 'Content-Type': contentType }) };
     // With proxy-url in the kubeconfig client-node's agent is the one that knows the way.
     const target = { ...options, headers, method, signal, agent: cluster.proxyUrl ? options.agent : agent, host: server.hostname.replace(/^\[|\]$/g, ''), port: server.port, path: basePath + path };
     return new Promise((resolve, reject) => {

@@ -312,6 +312,7 @@ test('kinds that are deleted under it are waited for, and it says so once for ea
 });
 
 test('asked to end, it gives its lease back', async () => {
+  assert.ok(operator.running(), tailOf(operator));
   await operator.stop('SIGTERM');
   assert.equal(logOf(operator).at(-1)?.msg, 'stopped', tailOf(operator));
   assert.equal(await plane.mustKubectl(['get', 'lease', 'kernelpatch-operator', '-n', NAMESPACE, '-o', 'jsonpath={.spec.holderIdentity}']), '');
