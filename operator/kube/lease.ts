@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OwnerReference } from '../../crds/common.ts';
 import { KernelPatchError, kindOf } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
 import type { Client } from './client.ts';
 import type { KubeObject, Resource } from './resources.ts';
 
@@ -56,6 +57,7 @@ export interface LeaseOptions {
   readonly elapsed: () => number;
   /** The wall clock, for the fields that people read. */
   readonly now: () => number;
+  /** The lease can not be read or written, once for each reason in a row. */
   readonly onTrouble: (error: unknown) => void;
   /** Who takes a lease that we create along when it is deleted. */
   readonly owners: () => Promise<readonly OwnerReference[]>;
@@ -81,6 +83,7 @@ export function makeLease(options: LeaseOptions): Lease {
   const loss = Promise.withResolvers<never>();
   // Whoever awaits it still sees the rejection; nobody may be awaiting it yet.
   loss.promise.catch(() => undefined);
+  let trouble: ErrorCode | undefined;
   let acquiring: Promise<void> | undefined;
   let keeping: Promise<void> | undefined;
 
@@ -136,9 +139,13 @@ export function makeLease(options: LeaseOptions): Lease {
 
   async function tryOnce(): Promise<boolean | undefined> {
     try {
-      return await attempt();
+      const held = await attempt();
+      trouble = undefined;
+      return held;
     } catch (error) {
-      if (kindOf(error) !== 'Conflict') options.onTrouble(error);
+      const code = kindOf(error);
+      if (code !== 'Conflict' && code !== trouble) options.onTrouble(error);
+      trouble = code;
       return undefined;
     }
   }

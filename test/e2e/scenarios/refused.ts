@@ -21,12 +21,14 @@ export const refused: Scenario = {
     assert.equal(await loads(first), 0);
 
     const wrong = '0'.repeat(64);
+    // replace: false, or the newest of them would be taken for the cumulative one that closes what the others close.
+    const beside = (name: string, patch: object) => livePatch(world, name, { ...patch, replace: false });
     await apply(
       world,
-      livePatch(world, 'wrong-digest', { ...good, sha256: wrong }),
-      livePatch(world, 'missing-file', { name: 'kp_gone', source: { hostPath: `${MODULES}/kp_gone.ko` }, sha256: wrong }),
-      livePatch(world, 'wrong-kernel', { name: 'kp_second', source: { hostPath: `${MODULES}/kp_second.ko` }, sha256: other.sha256 }),
-      livePatch(world, 'not-a-live-patch', plain),
+      beside('wrong-digest', { ...good, sha256: wrong }),
+      beside('missing-file', { name: 'kp_gone', source: { hostPath: `${MODULES}/kp_gone.ko` }, sha256: wrong }),
+      beside('wrong-kernel', { name: 'kp_second', source: { hostPath: `${MODULES}/kp_second.ko` }, sha256: other.sha256 }),
+      beside('not-a-live-patch', plain),
       policy(),
     );
     const reports = await untilNodes(world, 'every patch refused', AGENT_START, (node) => isCurrent(node) && node.status?.livePatches.length === 4 && node.status.livePatches.every((patch) => patch.state === 'Refused'));
