@@ -5,15 +5,16 @@ import type { AgentSettings } from './agents.ts';
 import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Decisions, IntentChange, StatusChange } from './decide.ts';
-import { KernelPatchError, kindOf } from './errors.ts';
+import { kindOf } from './errors.ts';
 import { describeEvent, eventObject } from './events.ts';
 import { isOurs } from './labels.ts';
 import type { Client } from './kube/client.ts';
 import { inParallel } from './kube/parallel.ts';
-import { daemonSetsIn, deploymentsIn } from './kube/resources.ts';
+import { daemonSetsIn } from './kube/resources.ts';
 import type { KubeObject } from './kube/resources.ts';
 import type { Writes } from './kube/writes.ts';
 import type { View } from './observe.ts';
+import { readDeployment } from './owner.ts';
 import { isMajorIntent, isMajorStatus } from './pace.ts';
 import type { Pace } from './pace.ts';
 
@@ -146,17 +147,8 @@ export async function applyAgents(view: View, live: KubeObject | undefined, effe
   // When that owner is gone the DaemonSet goes too, and we are called again.
   const owner = live?.metadata.ownerReferences?.find(({ kind, name }) => kind === 'Deployment' && name === deploymentName);
   if (owner && isAsWanted(ownedBy(owner.uid), live)) return;
-  const deployment = await findDeployment(effects);
+  const deployment = await readDeployment(client, settings.namespace, deploymentName);
   if (deployment.metadata.deletionTimestamp !== undefined) return;
   await client.apply(daemonSets, ownedBy(deployment.metadata.uid ?? ''));
   log.info({ daemonSet: DAEMON_SET_NAME, policies: selectors.length }, 'agents applied');
-}
-
-async function findDeployment({ client, settings: { namespace }, deploymentName }: AgentEffects): Promise<KubeObject> {
-  try {
-    return await client.get(deploymentsIn(namespace), deploymentName);
-  } catch (cause) {
-    if (kindOf(cause) !== 'NotFound') throw cause;
-    throw new KernelPatchError('DeploymentNotFound', `Deployment ${deploymentName} is not in namespace ${namespace}, so no agents are started: set DEPLOYMENT_NAME to the operator's own`, { cause });
-  }
 }

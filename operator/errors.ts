@@ -6,7 +6,7 @@ export const ERROR_CODES = {
   ConfigInvalid: 'ConfigInvalid',
   /** Another process leads, or the Lease could not be renewed in time. Next: nothing, the process ends and starts again as a standby. */
   LeaseLost: 'LeaseLost',
-  /** The operator's own Deployment is not there, so the agents would belong to nobody. Next: set DEPLOYMENT_NAME to its name. */
+  /** The operator's own Deployment is not there, so lease and agents would belong to nobody. Next: set DEPLOYMENT_NAME to its name. */
   DeploymentNotFound: 'DeploymentNotFound',
   /** 404: the object or its kind is not there. Next: observe again; a kind that is not served needs the chart's CRDs. */
   NotFound: 'NotFound',

@@ -21,7 +21,7 @@ import { leasesIn } from './kube/resources.ts';
 import { makeTransport } from './kube/transport.ts';
 import { makeMetrics } from './metrics.ts';
 import type { Metrics } from './metrics.ts';
-import { readOwners } from './owner.ts';
+import { ownedByDeployment, readDeployment } from './owner.ts';
 import { makeReconciler } from './reconcile.ts';
 import type { Reconciler } from './reconcile.ts';
 
@@ -50,7 +50,10 @@ function makeParts(config: Config, log: Logger): Parts {
     elapsed: () => performance.now(),
     now: () => Date.now(),
     onTrouble: (error) => log.warn({ code: kindOf(error), err: error }, 'lease could not be read or written'),
-    owners: () => readOwners(client, config.namespace, config.deploymentName),
+    owner: async () => {
+      const { metadata } = await readDeployment(client, config.namespace, config.deploymentName);
+      return ownedByDeployment(config.deploymentName, metadata.uid ?? '');
+    },
   });
   return { config, log, metrics, client, lease };
 }

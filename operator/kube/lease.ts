@@ -59,8 +59,8 @@ export interface LeaseOptions {
   readonly now: () => number;
   /** The lease can not be read or written, once for each reason in a row. */
   readonly onTrouble: (error: unknown) => void;
-  /** Who takes a lease that we create along when it is deleted. */
-  readonly owners: () => Promise<readonly OwnerReference[]>;
+  /** Whose end is the end of a lease that we create. When it throws there is no lease. */
+  readonly owner: () => Promise<OwnerReference>;
 }
 
 export interface Lease {
@@ -116,7 +116,7 @@ export function makeLease(options: LeaseOptions): Lease {
 
   async function create(): Promise<void> {
     const { metadata, spec } = body(undefined, self);
-    await client.create(resource, { metadata: { ...metadata, ownerReferences: await options.owners() }, spec });
+    await client.create(resource, { metadata: { ...metadata, ownerReferences: [await options.owner()] }, spec });
   }
 
   /** One look at the lease and at most one write. True when we hold it afterwards. Conflict: somebody was faster. */

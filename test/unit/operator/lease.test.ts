@@ -79,7 +79,7 @@ function aContender(server: LeaseServer, self: string) {
     elapsed: () => performance.now(),
     now: () => Date.now(),
     onTrouble: (error) => troubles.push(error),
-    owners: async () => [],
+    owner: async () => ({ apiVersion: 'apps/v1', kind: 'Deployment', name: 'operator', uid: 'u' }),
   });
   return { ...contender, troubles };
 }
