@@ -27,6 +27,8 @@ export interface LeaseRecord {
   readonly transitions: number;
   readonly acquiredAt: string;
   readonly resourceVersion: string;
+  /** Carried along by every write, since a PUT without them takes them away. */
+  readonly owners: readonly OwnerReference[];
 }
 
 /** The version of the lease we saw last, and when we first saw it, on our own clock. */
@@ -98,12 +100,12 @@ export function makeLease(options: LeaseOptions): Lease {
     }
   }
 
-  function body(lease: LeaseRecord | undefined, holder: string): { metadata: { name: string; resourceVersion?: string }; spec: object } {
+  function body(lease: LeaseRecord | undefined, holder: string, owners: readonly OwnerReference[]): { metadata: { name: string; ownerReferences: readonly OwnerReference[]; resourceVersion?: string }; spec: object } {
     // metav1.MicroTime wants six digits.
     const at = new Date(options.now()).toISOString().replace('Z', '000Z');
     const taken = lease?.holder !== holder;
     return {
-      metadata: { name, ...(lease && { resourceVersion: lease.resourceVersion }) },
+      metadata: { name, ownerReferences: owners, ...(lease && { resourceVersion: lease.resourceVersion }) },
       spec: {
         holderIdentity: holder,
         leaseDurationSeconds: times.durationMs / 1000,
@@ -114,11 +116,6 @@ export function makeLease(options: LeaseOptions): Lease {
     };
   }
 
-  async function create(): Promise<void> {
-    const { metadata, spec } = body(undefined, self);
-    await client.create(resource, { metadata: { ...metadata, ownerReferences: [await options.owner()] }, spec });
-  }
-
   /** One look at the lease and at most one write. True when we hold it afterwards. Conflict: somebody was faster. */
   async function attempt(): Promise<boolean> {
     const startedAt = options.elapsed();
@@ -126,7 +123,7 @@ export function makeLease(options: LeaseOptions): Lease {
     const decision = decideLease(lease, self, seen, { at: startedAt, durationMs: times.durationMs });
     if (lease && seen?.resourceVersion !== lease.resourceVersion) seen = { resourceVersion: lease.resourceVersion, at: startedAt };
     if (decision === 'Wait') return false;
-    await (decision === 'Create' ? create() : client.replace(resource, body(lease, self)));
+    await (lease ? client.replace(resource, body(lease, self, lease.owners)) : client.create(resource, body(undefined, self, [await options.owner()])));
     // Counted from before the request: others judge by when they saw the write, which is later.
     renewedAt = startedAt;
     return true;
@@ -188,7 +185,7 @@ export function makeLease(options: LeaseOptions): Lease {
       if (!isHeld()) return;
       renewedAt = undefined;
       const lease = recordOf(await read());
-      if (lease?.holder === self) await client.replace(resource, body(lease, ''));
+      if (lease?.holder === self) await client.replace(resource, body(lease, '', lease.owners));
     },
   };
 }
@@ -196,5 +193,5 @@ export function makeLease(options: LeaseOptions): Lease {
 function recordOf(object: KubeObject | undefined): LeaseRecord | undefined {
   if (!object) return undefined;
   const spec = (object['spec'] ?? {}) as { readonly holderIdentity?: string; readonly leaseTransitions?: number; readonly acquireTime?: string };
-  return { holder: spec.holderIdentity ?? '', transitions: spec.leaseTransitions ?? 0, acquiredAt: spec.acquireTime ?? '', resourceVersion: object.metadata.resourceVersion ?? '' };
+  return { holder: spec.holderIdentity ?? '', transitions: spec.leaseTransitions ?? 0, acquiredAt: spec.acquireTime ?? '', resourceVersion: object.metadata.resourceVersion ?? '', owners: object.metadata.ownerReferences ?? [] };
 }

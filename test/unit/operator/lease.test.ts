@@ -6,7 +6,7 @@ import type { LeaseRecord, Sighting } from '../../../operator/kube/lease.ts';
 import type { KubeObject, Resource } from '../../../operator/kube/resources.ts';
 import { waitFor } from '../../wait.ts';
 
-const lease = (holder: string, resourceVersion = '5'): LeaseRecord => ({ holder, transitions: 1, acquiredAt: '', resourceVersion });
+const lease = (holder: string, resourceVersion = '5'): LeaseRecord => ({ holder, transitions: 1, acquiredAt: '', resourceVersion, owners: [] });
 const seen = (resourceVersion: string, at: number): Sighting => ({ resourceVersion, at });
 
 for (const [sentence, record, sighting, decision] of [
@@ -66,6 +66,7 @@ class LeaseServer {
   }
 }
 
+const OWNER = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'operator', uid: 'u' };
 const TIMES = { durationMs: 150, renewDeadlineMs: 100, renewEveryMs: 20, retryMs: 10 };
 
 function aContender(server: LeaseServer, self: string) {
@@ -79,7 +80,7 @@ function aContender(server: LeaseServer, self: string) {
     elapsed: () => performance.now(),
     now: () => Date.now(),
     onTrouble: (error) => troubles.push(error),
-    owner: async () => ({ apiVersion: 'apps/v1', kind: 'Deployment', name: 'operator', uid: 'u' }),
+    owner: async () => OWNER,
   });
   return { ...contender, troubles };
 }
@@ -97,6 +98,7 @@ test('of two contenders one leads, and the other follows at once when it release
   assert.deepEqual([b.isHeld(), server.holder()], [true, 'b']);
   await b.release();
   assert.equal(server.holder(), '');
+  assert.deepEqual(server.object?.metadata.ownerReferences, [OWNER], 'whoever writes it, it keeps the owner it was created with');
 });
 
 test('a leader that can not renew leads no more before anybody else may', async () => {
