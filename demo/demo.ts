@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { NodeKernel } from '../crds/nodekernel.ts';
 import { ROOT } from '../test/cache.ts';
 import { startFleet, stopFleet } from '../test/fleet/fleet.ts';
 import type { Fleet } from '../test/fleet/fleet.ts';
@@ -60,16 +61,22 @@ async function showEffect(fleet: Fleet): Promise<void> {
   for (const node of fleet.nodes) print(`  ${node.options.name}: ${(await node.must('cat /proc/version')).trim()}`);
 }
 
-/** Prints the nodes' state whenever it changes. */
-async function showUntilActive(fleet: Fleet): Promise<void> {
-  const columns = 'NODE:.metadata.name,ACTION:.spec.plan.action,STATE:.status.state,ACTIVE:.status.active,REASON:.spec.plan.reason';
-  let shown = '';
+const COLUMNS = ['Node', 'Action', 'State', 'Active', 'Reason'] as const;
+
+/** Prints a line for each node whenever its state changes. */
+async function showUntilActive({ plane, nodes }: Fleet): Promise<void> {
+  const row = (cells: readonly string[]) => cells.map((cell) => cell.padEnd(12)).join(' ').trimEnd();
+  const shown = new Map<string, string>();
+  say(row(COLUMNS));
   await waitFor('both nodes to be Active', { seconds: 240, every: 200 }, async () => {
-    const rows = (await fleet.plane.mustKubectl(['get', 'nodekernels', '--no-headers', '-o', `custom-columns=${columns}`])).trimEnd();
-    if (rows !== shown) for (const row of rows.split('\n').filter((line) => line && !shown.split('\n').includes(line))) say(row);
-    shown = rows;
-    return (rows.match(/ Active /g)?.length === fleet.nodes.length) || undefined;
-  }, () => shown);
+    const { items } = JSON.parse(await plane.mustKubectl(['get', 'nodekernels', '-o', 'json'])) as { items: NodeKernel[] };
+    for (const { metadata, spec, status } of items) {
+      const line = row([metadata.name, spec.plan?.action ?? '-', status?.state ?? '-', status?.active || '-', spec.plan?.reason ?? '-']);
+      if (shown.get(metadata.name) !== line) say(line);
+      shown.set(metadata.name, line);
+    }
+    return (items.length === nodes.length && items.every(({ status }) => status?.state === 'Active')) || undefined;
+  }, () => [...shown.values()]);
   say('both nodes are Active');
 }
 

@@ -33,7 +33,7 @@ function firstActive(env: Readonly<Record<string, string>>): Promise<number> {
     let printed = '';
     child.stdout.on('data', (chunk: Buffer) => {
       printed += chunk.toString();
-      if (active === undefined && / Active /.test(printed)) active = round((performance.now() - started) / 1000);
+      if (active === undefined && /node-\d .* Active +kp_first/.test(printed)) active = round((performance.now() - started) / 1000);
     });
     child.on('error', reject);
     child.on('close', (code) => (code === 0 && active !== undefined ? resolve(active) : reject(new Error(`make demo ONESHOT=1: exit ${code}\n${printed.slice(-2000)}`))));
