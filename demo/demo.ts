@@ -61,19 +61,19 @@ async function showEffect(fleet: Fleet): Promise<void> {
   for (const node of fleet.nodes) print(`  ${node.options.name}: ${(await node.must('cat /proc/version')).trim()}`);
 }
 
-const COLUMNS = ['Node', 'Action', 'State', 'Active', 'Reason'] as const;
+const row = (cells: readonly string[]) => cells.map((cell) => (cell || '-').padEnd(12)).join(' ').trimEnd();
+const rowOf = ({ metadata, spec: { plan }, status }: NodeKernel) => row([metadata.name, plan?.action ?? '', status?.state ?? '', status?.active ?? '', plan?.reason ?? '']);
 
 /** Prints a line for each node whenever its state changes. */
 async function showUntilActive({ plane, nodes }: Fleet): Promise<void> {
-  const row = (cells: readonly string[]) => cells.map((cell) => cell.padEnd(12)).join(' ').trimEnd();
   const shown = new Map<string, string>();
-  say(row(COLUMNS));
+  say(row(['Node', 'Action', 'State', 'Active', 'Reason']));
   await waitFor('both nodes to be Active', { seconds: 240, every: 200 }, async () => {
     const { items } = JSON.parse(await plane.mustKubectl(['get', 'nodekernels', '-o', 'json'])) as { items: NodeKernel[] };
-    for (const { metadata, spec, status } of items) {
-      const line = row([metadata.name, spec.plan?.action ?? '-', status?.state ?? '-', status?.active || '-', spec.plan?.reason ?? '-']);
-      if (shown.get(metadata.name) !== line) say(line);
-      shown.set(metadata.name, line);
+    for (const item of items) {
+      const line = rowOf(item);
+      if (shown.get(item.metadata.name) !== line) say(line);
+      shown.set(item.metadata.name, line);
     }
     return (items.length === nodes.length && items.every(({ status }) => status?.state === 'Active')) || undefined;
   }, () => [...shown.values()]);
