@@ -56,7 +56,7 @@ export class Authority {
   }
 }
 
-/** A kubeconfig for one client of one server; certificates are named by path, or carried inside when `embed` (for a node's disk). */
+/** A kubeconfig for one client of one server; certificates are named by path. */
 export function kubeconfigOf(client: { server: string; ca: string; cert: string; key: string; name: string }): string {
   return JSON.stringify({
     apiVersion: 'v1',

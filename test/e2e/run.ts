@@ -8,8 +8,10 @@ import { stopAllDaemons } from '../process.ts';
 import { buildSubjects } from '../subjects/subjects.ts';
 import type { Scenario } from './scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
-import { describeFailure } from './failure.ts';
+import { crashOf, describeFailure } from './failure.ts';
 
+/** Characters of a failure in the summary. */
+const LAST_WORDS = 700;
 const started = performance.now();
 const seconds = (since = started) => ((performance.now() - since) / 1000).toFixed(1);
 const say = (line: string) => process.stdout.write(`[${seconds().padStart(6)} s] ${line}\n`);
@@ -24,15 +26,23 @@ async function main(): Promise<void> {
   if (chosen.length === 0) throw new Error(`SCENARIO=${wanted}: there is no such scenario; make e2e LIST=1 prints the names`);
   await clusterTools();
   const product = await buildProduct();
-  let failed = 0;
-  for (const scenario of chosen) if (!(await passes(scenario, product))) failed++;
+  const failures: string[] = [];
+  for (const scenario of chosen) {
+    const why = await failureOf(scenario, product);
+    if (why !== undefined) failures.push(`FAILED ${scenario.name}: ${clip(why)}`);
+  }
   say('done');
-  process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
-  process.exitCode = failed === 0 ? 0 : 1;
+  process.stdout.write([...failures, `${chosen.length - failures.length} passed, ${failures.length} failed`, ''].join('\n'));
+  process.exitCode = failures.length === 0 ? 0 : 1;
 }
 
-/** A failed scenario leaves its directory (logs, consoles, disks) and says where. */
-async function passes(scenario: Scenario, product: Product): Promise<boolean> {
+/** What went wrong, in the last lines of a long log: where a person, or a CI that keeps only those, looks first. */
+function clip(text: string): string {
+  return text.length <= LAST_WORDS ? text : `${text.slice(0, LAST_WORDS)}...`;
+}
+
+/** Undefined when it passed. A failed scenario leaves its directory (logs, consoles, disks) and says where. */
+async function failureOf(scenario: Scenario, product: Product): Promise<string | undefined> {
   const begun = performance.now();
   say(`[${scenario.name}] ${scenario.title}`);
   let fleet: Fleet | undefined;
@@ -42,15 +52,19 @@ async function passes(scenario: Scenario, product: Product): Promise<boolean> {
     await scenario.run({ fleet, subject, say: (line) => say(`[${scenario.name}]   ${line}`) });
     await stopFleet(fleet);
     say(`[${scenario.name}] passed in ${seconds(begun)} s`);
-    return true;
+    return undefined;
   } catch (error) {
-    say(`[${scenario.name}] FAILED after ${seconds(begun)} s: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    const message = error instanceof Error ? error.message : String(error);
+    say(`[${scenario.name}] FAILED after ${seconds(begun)} s: ${error instanceof Error ? (error.stack ?? message) : message}`);
+    let told = message;
     if (fleet) {
+      const crash = fleet.nodes.map(crashOf).find((found) => found !== undefined);
+      if (crash !== undefined) told = `${crash}; ${message}`;
       say(await describeFailure(fleet));
       await stopFleet(fleet, true);
       say(`[${scenario.name}] logs and consoles are kept in ${fleet.dir}`);
     }
-    return false;
+    return told;
   }
 }
 
