@@ -31,7 +31,7 @@ verify: setup ## generated files are current, types, lint, imports, shell script
 	@oxlint --type-aware --quiet .
 	@shellcheck $$(git ls-files '*.sh') .ci/run
 
-bench: setup ## figures as JSON lines: name, value, unit, baseline, goal, ok (COLD=1: from an empty cache too, 20 minutes)
+bench: setup ## figures as JSON lines: name, value, unit, baseline, goal, ok (COLD=1: from an empty cache too, 15 minutes more)
 	@node test/bench/run.ts
 
 generate: setup ## write the CRDs from the zod schemas

@@ -12,7 +12,7 @@ export async function demoTime(say: Say): Promise<readonly Figure[]> {
   const figures: Figure[] = [];
   if (process.env['COLD']) {
     const cache = mkdtempSync(join(tmpdir(), 'cold-cache-'));
-    say('demo from an empty cache (15 to 25 minutes)');
+    say('demo from an empty cache (15 minutes)');
     const cold = await firstActive({ KERNELPATCH_CACHE: cache });
     rmSync(cache, { recursive: true, force: true });
     figures.push({ name: 'demo-to-first-active-cold', value: cold, unit: 's', baseline: 'nothing is built; Debian packages, npm and Go modules are on the machine', goal: '<= 2100', ok: cold <= 2100 });
