@@ -10,9 +10,8 @@ import { describeEvent, eventObject } from './events.ts';
 import { isOurs } from './labels.ts';
 import type { Client } from './kube/client.ts';
 import { inParallel } from './kube/parallel.ts';
-import { daemonSetsIn } from './kube/resources.ts';
 import type { KubeObject } from './kube/resources.ts';
-import type { Writes } from './kube/writes.ts';
+import type { AgentWrites, Writes } from './kube/writes.ts';
 import type { View } from './observe.ts';
 import { readDeployment } from './owner.ts';
 import { isMajorIntent, isMajorStatus } from './pace.ts';
@@ -121,24 +120,23 @@ async function ignoring(codes: readonly string[], write: Promise<void>): Promise
 }
 
 export interface AgentEffects {
-  readonly client: Client;
+  readonly client: Pick<Client, 'get'>;
+  readonly writes: AgentWrites;
   readonly settings: Omit<AgentSettings, 'owner'>;
   readonly deploymentName: string;
-  readonly isLeader: () => boolean;
   readonly log: Pick<Logger, 'info' | 'warn'>;
 }
 
 /**
  * The DaemonSet is as the policies want it, or not there. Throws DeploymentNotFound when the operator's Deployment is gone: then
- * everything is being uninstalled, and a DaemonSet made now would stay for ever. Repeating is safe.
+ * everything is being uninstalled, and a DaemonSet made now would stay for ever. Throws LeaseLost when something is to be written while the
+ * lease is not held, which may pass: nothing else would wake us for it. Repeating is safe.
  */
 export async function applyAgents(view: View, live: KubeObject | undefined, effects: AgentEffects): Promise<void> {
-  const { client, settings, deploymentName, isLeader, log } = effects;
-  const daemonSets = daemonSetsIn(settings.namespace);
-  if (!isLeader()) return;
+  const { client, writes, settings, deploymentName, log } = effects;
   if (!wantsAgents(view)) {
     if (!live || !isOurs(live.metadata)) return;
-    await ignoring(['NotFound', 'Conflict'], client.delete(daemonSets, DAEMON_SET_NAME, live.metadata.uid ?? ''));
+    await ignoring(['NotFound', 'Conflict'], writes.deleteDaemonSet(live.metadata));
     log.info({ daemonSet: DAEMON_SET_NAME }, 'agents removed: no policy selects a node');
     return;
   }
@@ -149,6 +147,6 @@ export async function applyAgents(view: View, live: KubeObject | undefined, effe
   if (owner && isAsWanted(ownedBy(owner.uid), live)) return;
   const deployment = await readDeployment(client, settings.namespace, deploymentName);
   if (deployment.metadata.deletionTimestamp !== undefined) return;
-  await client.apply(daemonSets, ownedBy(deployment.metadata.uid ?? ''));
+  await writes.applyDaemonSet(ownedBy(deployment.metadata.uid ?? ''));
   log.info({ daemonSet: DAEMON_SET_NAME, policies: selectors.length }, 'agents applied');
 }

@@ -45,13 +45,13 @@ export interface Reconciler {
 export function makeReconciler(options: ReconcilerOptions): Reconciler {
   const { config, client, lease, log, metrics, cluster, now } = options;
   const caches = cluster;
-  const isLeader = () => lease.isHeld();
-  const effects: Effects = { writes: makeWrites({ client, isLeader, caches }), pace: makePace(), log, instance: config.podName };
+  const writes = makeWrites({ client, isLeader: () => lease.isHeld(), namespace: config.namespace, caches });
+  const effects: Effects = { writes, pace: makePace(), log, instance: config.podName };
   const agentEffects: AgentEffects = {
     client,
+    writes,
     settings: { namespace: config.namespace, image: config.agentImage, imagePullPolicy: config.agentImagePullPolicy, serviceAccount: config.agentServiceAccount, logLevel: config.logLevel },
     deploymentName: config.deploymentName,
-    isLeader,
     log,
   };
 

@@ -1,11 +1,12 @@
 /** What the operator changes in the cluster. Each write is refused with LeaseLost when we lead no more, and is in the caches when it returns. */
+import type { ObjectMeta } from '../../crds/common.ts';
 import type { KernelPatch, KernelPatchStatus } from '../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelSpec } from '../../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../../crds/patchpolicy.ts';
 import { KernelPatchError } from '../errors.ts';
 import type { NodeView } from '../observe.ts';
 import type { Client } from './client.ts';
-import { EVENTS, KERNEL_PATCHES, NODE_KERNELS, PATCH_POLICIES } from './resources.ts';
+import { EVENTS, KERNEL_PATCHES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';
 import type { Cache } from './store.ts';
 
 /** All throw Conflict when the object has changed since it was seen, and NotFound when it is gone. */
@@ -18,9 +19,17 @@ export interface Writes {
   createEvent(event: object): Promise<void>;
 }
 
+export interface AgentWrites {
+  /** Server-side apply in the operator's namespace. */
+  applyDaemonSet(daemonSet: { readonly metadata: { readonly name: string } }): Promise<void>;
+  deleteDaemonSet(metadata: ObjectMeta): Promise<void>;
+}
+
 export interface WritesOptions {
   readonly client: Client;
   readonly isLeader: () => boolean;
+  /** Where the agents run. */
+  readonly namespace: string;
   readonly caches: {
     readonly policies: Cache<PatchPolicy>;
     readonly kernelPatches: Cache<KernelPatch>;
@@ -28,7 +37,9 @@ export interface WritesOptions {
   };
 }
 
-export function makeWrites({ client, isLeader, caches }: WritesOptions): Writes {
+export function makeWrites({ client, isLeader, namespace, caches }: WritesOptions): Writes & AgentWrites {
+  const daemonSets = daemonSetsIn(namespace);
+
   function leading(): void {
     if (!isLeader()) throw new KernelPatchError('LeaseLost', 'nothing was written: this process leads no more');
   }
@@ -58,6 +69,14 @@ export function makeWrites({ client, isLeader, caches }: WritesOptions): Writes 
     async createEvent(event) {
       leading();
       await client.create(EVENTS, event);
+    },
+    async applyDaemonSet(daemonSet) {
+      leading();
+      await client.apply(daemonSets, daemonSet);
+    },
+    async deleteDaemonSet({ name, uid = '' }) {
+      leading();
+      await client.delete(daemonSets, name, uid);
     },
   };
 }
