@@ -1,4 +1,4 @@
-/** What the operator changes in the cluster. Each write is refused with LeaseLost when we lead no more, and is in the caches when it returns. */
+/** What the operator changes in the cluster. Each write is refused with LeaseLost when we do not hold the lease. A write of our own kinds is in the caches when it returns. */
 import type { ObjectMeta } from '../../crds/common.ts';
 import type { KernelPatch, KernelPatchStatus } from '../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelSpec } from '../../crds/nodekernel.ts';
@@ -19,6 +19,7 @@ export interface Writes {
   createEvent(event: object): Promise<void>;
 }
 
+/** The DaemonSet's watch alone brings these into its cache: both may be repeated until it has. */
 export interface AgentWrites {
   /** Server-side apply in the operator's namespace. */
   applyDaemonSet(daemonSet: { readonly metadata: { readonly name: string } }): Promise<void>;

@@ -24,9 +24,8 @@ export async function describeFailure(fleet: Fleet): Promise<string> {
     answers.push(`--- kubectl ${question.join(' ')}\n${stdout}${stderr}`);
   }
   for (const node of fleet.nodes) {
-    answers.push(`--- ${node.options.name}: ${crashOf(node) ?? 'no crash on its console'}`);
     const { output } = await node.run('dmesg | tail -n 25; ls /sys/kernel/livepatch; cat /proc/modules', 20).catch((error: unknown) => ({ output: String(error) }));
-    answers.push(`--- ${node.options.name}\n${output}`);
+    answers.push(`--- ${node.options.name}: ${crashOf(node) ?? 'no crash on its console'}\n${output}`);
   }
   return answers.join('\n');
 }
