@@ -11,9 +11,9 @@ import { makeReconciler } from '../../../operator/reconcile.ts';
 import { waitFor } from '../../wait.ts';
 import { aNode, aPolicy } from './builders.ts';
 
-/** A cache with these values under their names. */
+/** A cache with these values under their names, and with what is written to it later. */
 function cacheOf<T>(values: Readonly<Record<string, T>>): Store<T> {
-  const store = new Store<T>({ project: (object) => values[object.metadata.name] as T, onUnreadable: (_name, error) => assert.ifError(error) });
+  const store = new Store<T>({ project: (object) => values[object.metadata.name] ?? (object as T), onUnreadable: (_name, error) => assert.ifError(error) });
   for (const name of Object.keys(values)) store.upsert({ metadata: { name, resourceVersion: '1' } });
   return store;
 }
