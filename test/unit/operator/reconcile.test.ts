@@ -22,6 +22,7 @@ const take = async (_resource: unknown, object: object): Promise<KubeObject> => 
 
 function makeScene() {
   const metrics = makeMetrics();
+  const policy = aPolicy();
   const applied: string[] = [];
   const created: string[] = [];
   const client: Client = {
@@ -50,7 +51,7 @@ function makeScene() {
     metrics,
     cluster: {
       nodes: cacheOf({ 'node-1': aNode('node-1') }),
-      policies: cacheOf({ all: aPolicy() }),
+      policies: cacheOf({ [policy.metadata.name]: policy }),
       nodeKernels: cacheOf({}),
       kernelPatches: cacheOf({}),
       daemonSets: cacheOf({}),
