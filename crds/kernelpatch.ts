@@ -141,6 +141,13 @@ export const KernelPatchSpec = z
     withdrawn: z._default(z.boolean(), false).check(
       doc('withdrawn: true stops loading it anywhere; nodes that have it disable and unload it where it is reversible.'),
     ),
+    liftQuarantine: z.optional(
+      z.string().check(
+        z.minLength(1),
+        z.maxLength(64),
+        doc('liftQuarantine lets nodes that hold a live patch of this KernelPatch back after a crash try it once more: any word, as a ticket or a date. It counts once on each node; another word counts again.'),
+      ),
+    ),
     kernels: z
       .array(KernelEntry)
       .check(

@@ -14,6 +14,8 @@ const reason = () => z.string().check(z.minLength(1), z.maxLength(128), doc('rea
 const message = () => z.string().check(z.maxLength(1024), doc('message says the same to a person.'));
 const releaseOf = (description: string) => z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_PATTERN), doc(description));
 
+const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), doc("liftQuarantine is the KernelPatch's word by which quarantines of this file are lifted, if any."));
+
 const Plan = z
   .object({
     policy: z.string().check(z.maxLength(253), doc('policy is the PatchPolicy the node belongs to.')),
@@ -48,6 +50,7 @@ const WantedLivePatch = z
     sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest the file must have.')),
     replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
     reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),
+    liftQuarantine: z.optional(liftQuarantine()),
   })
   .check(doc('A live patch this node is to have, or not to have.'));
 export type WantedLivePatch = z.infer<typeof WantedLivePatch>;
@@ -63,9 +66,10 @@ export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
 /**
  * Refused: a check before the load failed; the kernel was not touched. Loading: insmod is running. Transitioning: the kernel is moving
  * tasks over. Active: the transition has ended and every object of the patch is patched. Unloading: being disabled and removed.
- * Failed: the kernel was asked and did not do it; it is as before. Unknown: it is there, and its sysfs files can not be read.
+ * Failed: the kernel was asked and did not do it; it is as before. Quarantined: the node went down or oopsed with it, and it is not loaded
+ * there again. Unknown: it is there, and its sysfs files can not be read.
  */
-export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Unknown'] as const;
+export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Quarantined', 'Unknown'] as const;
 export type LivePatchState = (typeof LIVE_PATCH_STATES)[number];
 
 const LivePatchReport = z
@@ -74,9 +78,10 @@ const LivePatchReport = z
     origin: z.enum(['KernelPatch', 'Foreign']).check(doc('origin is KernelPatch, or Foreign: loaded by somebody else, shown and never touched.')),
     kernelPatch: z.optional(z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it.'))),
     sha256: z.optional(z.string().check(z.maxLength(64), doc('sha256 is the digest of the file that was asked for.'))),
-    state: z.enum(LIVE_PATCH_STATES).check(doc('state is Refused, Loading, Transitioning, Active, Unloading, Failed or Unknown.')),
+    state: z.enum(LIVE_PATCH_STATES).check(doc('state is Refused, Loading, Transitioning, Active, Unloading, Failed, Quarantined or Unknown.')),
     reason: reason(),
     message: message(),
+    liftQuarantine: z.optional(liftQuarantine()),
     attempts: z.optional(z.int().check(z.minimum(0), doc('attempts is how often the kernel was asked since the intent last changed.'))),
     functions: z.optional(
       z.array(z.string().check(z.maxLength(512))).check(z.maxLength(256), doc('functions are those the kernel shows as patched, as vmlinux:version_proc_show.', { listType: 'atomic' })),
@@ -100,7 +105,7 @@ const Kernel = z
 export type Kernel = z.infer<typeof Kernel>;
 
 /** Idle: nothing is wanted. Pending: wanted and not begun. The others are those of the live patch that is furthest from Active. */
-export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Unknown'] as const;
+export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Quarantined', 'Unknown'] as const;
 export type NodeState = (typeof NODE_STATES)[number];
 
 export const NodeKernelStatus = z
@@ -112,7 +117,7 @@ export const NodeKernelStatus = z
     installedKernels: z
       .array(z.string().check(z.maxLength(64)))
       .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
-    state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed or Unknown.')),
+    state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
     active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
     livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones and those that others loaded.', { listMapKeys: ['name'] })),
     conditions: conditions(),

@@ -8,8 +8,10 @@ import { codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import { readPatches } from '../kernel/patches.ts';
+import { makeAftermath } from './aftermath.ts';
 import { decide, pickEffect } from './decide.ts';
 import type { Entry } from './decide.ts';
+import { makeJournal } from './journal.ts';
 import type { Memory } from './memory.ts';
 import { recall } from './memory.ts';
 import type { AgentMetrics } from './metrics.ts';
@@ -25,7 +27,7 @@ import { wakeable } from './wake.ts';
 const FACTS_MILLISECONDS = 30_000;
 
 export interface AgentOptions {
-  readonly machine: Machine;
+  readonly machine: Omit<Machine, 'journal'>;
   /** Writes the status of this node's NodeKernel. Throws KernelPatchError. */
   readonly writeStatus: (status: NodeKernelStatus) => Promise<void>;
   readonly agentVersion: string;
@@ -42,8 +44,10 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine, writeStatus, agentVersion, log, metrics }: AgentOptions): Agent {
-  const { host, clock } = machine;
+export function createAgent({ machine: { host, clock }, writeStatus, agentVersion, log, metrics }: AgentOptions): Agent {
+  const journal = makeJournal(host, log);
+  const aftermath = makeAftermath({ host, clock, journal, log });
+  const machine: Machine = { host, clock, journal };
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
@@ -61,8 +65,11 @@ export function createAgent({ machine, writeStatus, agentVersion, log, metrics }
   async function turn(current: NodeKernel): Promise<number> {
     const currentFacts = await freshFacts();
     const wanted = current.spec.livePatches ?? [];
-    const patches = await readPatches(host, wanted.map(({ name }) => name));
-    const entries = decide(wanted, patches, memories ?? recallAll(current, currentFacts.bootID), clock.monotonic());
+    const { bootID } = currentFacts;
+    await journal.open();
+    const patches = await readPatches(host, [...wanted, ...journal.loads.values()].map(({ name }) => name));
+    await aftermath.look(patches, bootID);
+    const entries = decide(wanted, { patches, memories: memories ?? recallAll(current, bootID), journal, bootID, now: clock.monotonic() });
     memories = new Map(entries.map(({ view }) => [view.wanted.name, view.memory]));
     for (const { view, step, changed } of entries) {
       if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
@@ -121,6 +128,7 @@ export function createAgent({ machine, writeStatus, agentVersion, log, metrics }
         lastTurnAt = clock.monotonic();
         if (pause > 0 && !signal.aborted) await wake.sleep(pause);
       }
+      await aftermath.end((await freshFacts()).bootID);
     },
     get lastTurnAt() {
       return lastTurnAt;

@@ -71,13 +71,19 @@ export function judgeProgressing(outlooks: readonly Outlook[]): Judgement {
 export function judgeStalled(outlooks: readonly Outlook[]): Judgement {
   const trouble = findTrouble(outlooks);
   if (trouble === undefined) return { status: 'False', reason: 'NotStalled', message: 'nothing stands in the way' };
-  const again = trouble.state === 'Failed' ? 'It is tried again when its KernelPatch changes the live patch, or after a reboot' : 'It is checked again every 30 s';
-  return { status: 'True', reason: trouble.reason, message: `${trouble.message}. ${again}` };
+  return { status: 'True', reason: trouble.reason, message: `${trouble.message}${AGAIN[trouble.state] ?? ''}` };
 }
+
+/** When what stands in the way is looked at again; of a quarantine its message says it. */
+const AGAIN: Readonly<Record<string, string>> = {
+  Failed: '. It is tried again when its KernelPatch changes the live patch, or after a reboot',
+  Refused: '. It is checked again every 30 s',
+  Unknown: '. It is checked again every 30 s',
+};
 
 function findTrouble(outlooks: readonly Outlook[]) {
   const ofState = (state: string) => outlooks.find(({ step }) => step.state === state);
-  return (ofState('Failed') ?? ofState('Refused') ?? ofState('Unknown'))?.step;
+  return (ofState('Quarantined') ?? ofState('Failed') ?? ofState('Refused') ?? ofState('Unknown'))?.step;
 }
 
 function findMoving(outlooks: readonly Outlook[]) {

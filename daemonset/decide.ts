@@ -1,5 +1,7 @@
 /** From the intent and the kernel's state to the next step of each wanted live patch, and to the one that is carried out now. Pure. */
 import type { WantedLivePatch } from '../crds/nodekernel.ts';
+import { findQuarantine } from '../kernel/journal.ts';
+import type { Loads } from '../kernel/journal.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import type { Memory } from './memory.ts';
@@ -17,10 +19,19 @@ export interface Entry {
   readonly changed: boolean;
 }
 
-export type Patches = ReadonlyMap<string, KernelPatchState>;
+/** Everything that a decision looks at besides the intent. */
+export interface Seen {
+  readonly patches: ReadonlyMap<string, KernelPatchState>;
+  readonly memories: ReadonlyMap<string, Memory>;
+  readonly journal: { readonly loads: Loads; readonly unwritable: string | undefined };
+  readonly bootID: string;
+  /** Milliseconds of the monotonic clock. */
+  readonly now: number;
+}
 
-export function decide(wanted: readonly WantedLivePatch[], patches: Patches, memories: ReadonlyMap<string, Memory>, now: number): readonly Entry[] {
-  const views = wanted.map((entry) => lookAt(entry, patches, memories.get(entry.name), now));
+export function decide(wanted: readonly WantedLivePatch[], seen: Seen): readonly Entry[] {
+  const { now } = seen;
+  const views = wanted.map((entry) => lookAt(entry, seen));
   return views.map((view, index) => {
     const complete = { ...view, replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name };
     const step = nextStep(complete);
@@ -38,10 +49,20 @@ export function pickEffect(entries: readonly Entry[]): Entry | undefined {
 /** While these last, the kernel would refuse another change anyway. */
 const KERNEL_WAITS: ReadonlySet<StepName> = new Set(['AwaitModule', 'AwaitTransition', 'AwaitUnload', 'AwaitOther']);
 
-function lookAt(wanted: WantedLivePatch, patches: Patches, earlier: Memory | undefined, now: number): EntryView {
+function lookAt(wanted: WantedLivePatch, { patches, memories, journal, bootID, now }: Seen): EntryView {
   const kernel = patches.get(wanted.name) ?? { name: wanted.name, livePatch: undefined, module: undefined };
   const otherTransition = [...patches.values()].find(({ name, livePatch }) => name !== wanted.name && livePatch?.transition === 'on')?.name;
-  const view: EntryView = { wanted, kernel, memory: memoryFor(wanted, earlier), otherTransition, replacedBy: undefined, now };
+  const load = journal.loads.get(wanted.sha256);
+  const view: EntryView = {
+    wanted,
+    kernel,
+    memory: memoryFor(wanted, memories.get(wanted.name)),
+    otherTransition,
+    replacedBy: undefined,
+    quarantine: findQuarantine(load, bootID, wanted.liftQuarantine ?? ''),
+    uncommitted: load?.outcome === 'Open' ? journal.unwritable : undefined,
+    now,
+  };
   return view.memory.undoing && isUndone(view) ? { ...view, memory: undone(view.memory, now) } : view;
 }
 

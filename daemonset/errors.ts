@@ -1,4 +1,7 @@
-/** Codes of KernelPatchError that the API client adds to those of kernel/errors.ts. */
+/** Codes of KernelPatchError that the agent adds to those of kernel/errors.ts. */
+
+/** JournalUnwritable: a load was not tried since it could not be journalled; look at the disk of the node. */
+export type JournalErrorCode = 'JournalUnwritable';
 
 /**
  * ApiUnreachable: no answer (connection, TLS, timeout); look at the network between node and API server. ApiForbidden: 401 or 403; the

@@ -39,8 +39,8 @@ export interface Memory {
 
 /** What makes two intents the same. Who asks for it, and whether it replaces others, changes nothing about this patch. */
 function intentOf(wanted: WantedLivePatch): string {
-  const { name, desired, release, buildID, hostPath, sha256, reversible } = wanted;
-  return JSON.stringify([name, desired, release, buildID, hostPath, sha256, reversible]);
+  const { name, desired, release, buildID, hostPath, sha256, reversible, liftQuarantine } = wanted;
+  return JSON.stringify([name, desired, release, buildID, hostPath, sha256, reversible, liftQuarantine]);
 }
 
 function forgetAll(wanted: WantedLivePatch): Memory {

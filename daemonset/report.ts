@@ -56,7 +56,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
 }
 
 /** From furthest to nearest to Active. */
-const FURTHEST_FIRST: readonly NodeState[] = ['Failed', 'Refused', 'Unknown', 'Pending', 'Unloading', 'Loading', 'Transitioning', 'Active'];
+const FURTHEST_FIRST: readonly NodeState[] = ['Quarantined', 'Failed', 'Refused', 'Unknown', 'Pending', 'Unloading', 'Loading', 'Transitioning', 'Active'];
 
 function sumUp(outlooks: readonly Outlook[]): NodeState {
   return FURTHEST_FIRST.find((state) => outlooks.some(({ step }) => step.state === state)) ?? 'Idle';
@@ -81,6 +81,7 @@ function describeWanted({ wanted, kernel, step, attempts }: Outlook, { previous,
       reason: step.reason,
       message: clip(step.message, MAX_MESSAGE_CHARACTERS),
       ...(attempts > 0 && { attempts }),
+      ...(wanted.liftQuarantine !== undefined && { liftQuarantine: wanted.liftQuarantine }),
       ...(functions.length > 0 && { functions }),
       since: earlier?.since ?? timestamp(now),
     },

@@ -4,6 +4,7 @@
  */
 import type { LivePatchState, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { Failure } from '../kernel/errno.ts';
+import type { Quarantine } from '../kernel/journal.ts';
 import type { KernelPatchState, Phase } from '../kernel/patches.ts';
 import { findUnpatched, phaseOf } from '../kernel/patches.ts';
 import type { Memory } from './memory.ts';
@@ -25,6 +26,10 @@ export interface EntryView {
   readonly otherTransition: string | undefined;
   /** A cumulative live patch that is listed later and enabled: the kernel has replaced this one by it. */
   readonly replacedBy: string | undefined;
+  /** Why the journal holds this file back. */
+  readonly quarantine: Quarantine | undefined;
+  /** Why the journal does not say yet that this file was loaded well. */
+  readonly uncommitted: string | undefined;
   /** Milliseconds of the monotonic clock. */
   readonly now: number;
 }
@@ -124,7 +129,8 @@ const verify: Rule = (view) => {
     return disable(view, { reason: 'EffectMissing', message: `the kernel took ${name} and shows ${unpatched} as not patched, so it was unloaded`, retry: true });
   }
   const count = livePatch?.objects.flatMap(({ functions }) => functions).length ?? 0;
-  return { name: 'Done', state: 'Active', reason: 'Active', message: `${name} is active: ${count} function${count === 1 ? '' : 's'} patched` };
+  const risk = view.uncommitted === undefined ? '' : `. A boot before the journal can be written will quarantine it: ${view.uncommitted}`;
+  return { name: 'Done', state: 'Active', reason: 'Active', message: `${name} is active: ${count} function${count === 1 ? '' : 's'} patched${risk}` };
 };
 
 // Guards: what comes before the step, or undefined to go on.
@@ -195,6 +201,13 @@ const replaced: Guard = ({ replacedBy, wanted }) =>
     ? undefined
     : { name: 'Done', state: 'Active', reason: 'Replaced', message: `${replacedBy} is active, is cumulative, and is listed after ${wanted.name}: the kernel has replaced ${wanted.name} by it` };
 
+const quarantined: Guard = ({ quarantine, wanted, kernel }) => {
+  if (quarantine === undefined) return undefined;
+  const there = phaseOf(kernel) === 'Gone' ? '' : '. It is still in the kernel: withdraw the KernelPatch to disable it, or boot the node';
+  const lift = `To try it once more on such nodes, set spec.liftQuarantine of KernelPatch ${wanted.kernelPatch} to a new word`;
+  return { name: 'Quarantine', state: 'Quarantined', reason: quarantine.reason, message: `${quarantine.message}. The file with sha256 ${wanted.sha256} is not loaded here again${there}. ${lift}` };
+};
+
 /** The first guard that has something to say wins, else the step. */
 function guarded(guards: readonly Guard[], step: Rule): Rule {
   return (view) => {
@@ -213,11 +226,11 @@ const removeLeftover = guarded([notOurs, givenUp, pausing], remove);
 
 const RULES: Readonly<Record<WantedLivePatch['desired'], Readonly<Record<Phase, Rule>>>> = {
   Loaded: {
-    Gone: guarded([replaced, givenUp, displaced, pausing, refusedLately, notAlone], load),
+    Gone: guarded([quarantined, replaced, givenUp, displaced, pausing, refusedLately, notAlone], load),
     Coming: guarded([givenUp], awaitModule),
     Enabling: guarded([notOurs, givenUp], awaitTransition),
-    Enabled: guarded([notOurs], verify),
-    Disabling: guarded([notOurs, givenUp], (view) => enable(view)),
+    Enabled: guarded([notOurs, quarantined], verify),
+    Disabling: guarded([notOurs, givenUp], (view) => (view.quarantine === undefined ? enable(view) : awaitUnload(view))),
     Disabled: clearLeftover,
     Leftover: clearLeftover,
     Unreadable: awaitReadable,

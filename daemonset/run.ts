@@ -1,14 +1,17 @@
 /** Carries out one step of the table. The only code of the agent that changes the machine. */
 import type { WantedLivePatch } from '../crds/nodekernel.ts';
+import { timestamp } from '../kernel/clock.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { describeLoadError } from '../kernel/errno.ts';
-import { KernelPatchError } from '../kernel/errors.ts';
+import { KernelPatchError, codeOf } from '../kernel/errors.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
-import { readFacts } from '../kernel/facts.ts';
+import { readFacts, readUptime } from '../kernel/facts.ts';
 import type { Host } from '../kernel/host.ts';
 import type { ReadModule } from '../kernel/livepatch.ts';
 import { insertModule, readModuleFile, removeModule, setEnabled } from '../kernel/livepatch.ts';
 import { refuseFile, refuseLoad } from '../kernel/preflight.ts';
+import { JOURNAL_PATH } from './journal.ts';
+import type { Journal } from './journal.ts';
 import type { Memory } from './memory.ts';
 import { attempted, failed, identified, refused } from './memory.ts';
 import type { EntryView } from './rules.ts';
@@ -17,6 +20,7 @@ import type { Step, StepName } from './steps.ts';
 export interface Machine {
   readonly host: Host;
   readonly clock: Clock;
+  readonly journal: Journal;
 }
 
 /**
@@ -49,24 +53,41 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
   return buildID === undefined ? memory : identified(memory, buildID);
 }
 
-/** Everything is checked on fresh facts and on the very bytes that are then given to the kernel. */
-async function load({ host, clock }: Machine, { wanted, memory, otherTransition }: EntryView): Promise<Memory> {
+/** Everything is checked on fresh facts and on the very bytes that are then given to the kernel, and journalled just before. */
+async function load(machine: Machine, { wanted, memory, otherTransition }: EntryView): Promise<Memory> {
+  const { host, clock, journal } = machine;
   const facts = await readFacts(host);
   const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
-  const refusal = refuseLoad(wanted, facts, finding);
+  const refusal = refuseLoad(wanted, facts, finding) ?? refuseJournal(journal, facts);
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
-  const asking = attempted(remembering(memory, finding));
-  const failure = await tryInsert(host, wanted, bytes, { facts, otherTransition });
-  return failure === undefined ? asking : failed(asking, failure, clock.monotonic());
+  const known = remembering(memory, finding);
+  const asking = attempted(known);
+  try {
+    const answer = await insertModule(host, wanted.name, bytes, () => announce(machine, wanted, { facts, buildID: known.fileBuildID }));
+    if (answer.ok) return asking;
+    return failed(asking, describeLoadError(answer.errno, { hostPath: wanted.hostPath, facts, otherTransition }, answer.stderr), clock.monotonic());
+  } catch (error) {
+    if (codeOf(error) === 'JournalUnwritable') return refused(memory, refuseUnjournalled((error as Error).message), clock.monotonic());
+    return failed(asking, describeToolFailure(error), clock.monotonic());
+  }
 }
 
-async function tryInsert(host: Host, wanted: WantedLivePatch, bytes: Buffer, context: { facts: KernelFacts; otherTransition: string | undefined }) {
-  try {
-    const answer = await insertModule(host, wanted.name, bytes);
-    return answer.ok ? undefined : describeLoadError(answer.errno, { hostPath: wanted.hostPath, ...context }, answer.stderr);
-  } catch (error) {
-    return describeToolFailure(error);
+/** Without its journal the node can not tell after a crash what it was doing. */
+function refuseJournal(journal: Journal, { bootID }: KernelFacts) {
+  if (journal.unreadable !== undefined) {
+    const message = `what is quarantined on this node can not be known, so nothing is loaded: ${journal.unreadable}. Repair the file system, or remove ${JOURNAL_PATH} to forget its quarantines`;
+    return { reason: 'JournalUnreadable', message };
   }
+  return bootID === 'unknown' ? refuseUnjournalled('the boot id of the node can not be read') : undefined;
+}
+
+function refuseUnjournalled(why: string) {
+  return { reason: 'JournalUnwritable', message: `the load could not be journalled, so it was not tried: ${why}. Free space on the file system of ${JOURNAL_PATH}, or make it writable` };
+}
+
+async function announce({ host, clock, journal }: Machine, { name, sha256, liftQuarantine = '' }: WantedLivePatch, { facts, buildID = '' }: { facts: KernelFacts; buildID: string | undefined }): Promise<void> {
+  const attempt = { name, sha256, buildID, bootID: facts.bootID, uptimeSeconds: await readUptime(host), at: timestamp(clock.now()), lift: liftQuarantine };
+  await journal.record({ kind: 'Attempt', ...attempt });
 }
 
 async function set({ host }: Machine, { wanted, memory }: EntryView, enabled: boolean): Promise<Memory> {

@@ -5,7 +5,7 @@ import type { Failure } from '../kernel/errno.ts';
 export type StepName =
   | 'Inspect' | 'Load' | 'Disable' | 'Enable' | 'RemoveModule'
   | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry'
-  | 'Done' | 'Refuse' | 'Fail';
+  | 'Done' | 'Refuse' | 'Fail' | 'Quarantine';
 
 export interface StepRow {
   /** Effect: changes or reads the machine. Wait: the kernel, or time, is at work. Final: nothing is left to do for this intent. */
@@ -43,6 +43,7 @@ export const STEPS: Readonly<Record<StepName, StepRow>> = {
   Done: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel is as wanted', inverse: undefined },
   Refuse: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel was not touched', inverse: undefined },
   Fail: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the attempts are used up', inverse: undefined },
+  Quarantine: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the file is not loaded on this node until its quarantine is lifted', inverse: undefined },
 };
 
 export interface Step {

@@ -2,7 +2,7 @@
 
 /**
  * HostUnreadable: a file of the node is there and can not be read (rights, I/O); look at the node's disk and the pod's mounts.
- * HostUnwritable: a sysfs file or the staging directory refused a write; `errno` says why.
+ * HostUnwritable: a sysfs file, the journal or the staging directory refused a write; `errno` says why.
  * FileTooLarge: a file is larger than its bound; the path is wrong, or the module was built with debug information: strip it.
  * NotAModule: the bytes are no ELF64 kernel module; copy or build the file again.
  * CommandMissing: insmod or rmmod is not in the image; the image is broken.

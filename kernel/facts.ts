@@ -55,6 +55,12 @@ export async function readFacts(host: Host): Promise<KernelFacts> {
   };
 }
 
+/** Seconds since the boot; -1 when unknown. Clock of the kernel log, but for the time that a machine was suspended. */
+export async function readUptime(host: Host): Promise<number> {
+  const seconds = /^\d+(\.\d+)?/.exec((await readText(host, '/proc/uptime')) ?? '')?.[0];
+  return seconds === undefined ? -1 : Number(seconds);
+}
+
 /** One line of text, or undefined when it is not there or can not be read. */
 export async function readText(host: Host, path: string): Promise<string | undefined> {
   const bytes = await orUnknown(() => host.read(path, SYSFS_BYTES), undefined);

@@ -1,10 +1,10 @@
 /** The one way to the machine. Everything else in kernel/ and daemonset/ works on what this returned. */
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, readdirSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { KernelPatchError, errnoOf } from './errors.ts';
 
 export interface Entry {
@@ -21,10 +21,21 @@ export interface Host {
   readonly littleEndian: boolean;
   /** A regular file of the node, or undefined when there is none. Throws FileTooLarge, HostUnreadable. */
   read(path: string, limitBytes: number): Promise<Buffer | undefined>;
+  /**
+   * Shows a file of the node to `visit` in pieces of whole lines, each valid during the call only, so that a file of any size costs one buffer.
+   * A device is read to where it would wait. Returns whether the file is there. Throws FileTooLarge, HostUnreadable.
+   */
+  scan(path: string, limitBytes: number, visit: (lines: Buffer) => void): Promise<boolean>;
   /** A directory of the node, or undefined when there is none. Throws HostUnreadable. */
   list(path: string): Promise<readonly Entry[] | undefined>;
   /** Writes one of the node's sysfs files, through the node's own mount: the container's is read-only in a pod without the host's network. Throws HostUnwritable, whose cause carries the errno. */
   writeSysfs(path: string, text: string): Promise<void>;
+  /** The text is at the end of the file, which is made when there is none, and survives a power cut. Throws HostUnwritable; the file may then end with a part of it. */
+  append(path: string, text: string): Promise<void>;
+  /** The file has this text, also after a power cut; before, it has what it had. Throws HostUnwritable. */
+  replace(path: string, text: string): Promise<void>;
+  /** The file is gone for good. Safe to repeat. Throws HostUnwritable. */
+  remove(path: string): Promise<void>;
   /** Puts bytes into the agent's own memory file system and returns the path for insmod. Throws HostUnwritable. */
   stage(fileName: string, bytes: Buffer): Promise<string>;
   /** Empties the memory file system. Safe to repeat. */
@@ -40,6 +51,8 @@ const MAX_SYMLINKS = 40;
 /** More output than insmod and rmmod ever write. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 const READ_CHUNK_BYTES = 64 * 1024;
+/** A log that is overwritten faster than it is read is not followed. */
+const MAX_OVERWRITTEN = 16;
 
 export interface HostPaths {
   /** Where the node's root file system is mounted. */
@@ -53,6 +66,7 @@ export function realHost(paths: HostPaths): Host {
     littleEndian: endianness() === 'LE',
     read: (path, limitBytes) =>
       orAbsent(path, async () => (isKernelsOwn(path) ? readNow(join(paths.root, path), path, limitBytes) : readBounded(await resolveInRoot(paths.root, path), path, limitBytes))),
+    scan: async (path, limitBytes, visit) => (await orAbsent(path, async () => scanLines(await resolveInRoot(paths.root, path), { path, limitBytes, visit }))) ?? false,
     list: (path) =>
       orAbsent(path, async () => {
         const entries = isKernelsOwn(path) ? readdirSync(join(paths.root, path), { withFileTypes: true }) : await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
@@ -60,6 +74,15 @@ export function realHost(paths: HostPaths): Host {
       }),
     async writeSysfs(path, text) {
       await orUnwritable(path, async () => writeFile(await resolveInRoot(paths.root, path), text, { flag: 'r+' }));
+    },
+    async append(path, text) {
+      await orUnwritable(path, async () => appendDurably(await resolveParent(paths.root, path), text));
+    },
+    async replace(path, text) {
+      await orUnwritable(path, async () => replaceDurably(await resolveParent(paths.root, path), text));
+    },
+    async remove(path) {
+      await orUnwritable(path, async () => removeDurably(await resolveParent(paths.root, path)));
     },
     async stage(fileName, bytes) {
       const path = join(paths.stagingDirectory, fileName);
@@ -148,6 +171,11 @@ async function resolveInRoot(root: string, path: string): Promise<string> {
   return join(root, ...resolved);
 }
 
+/** As resolveInRoot, of a file that need not be there. */
+async function resolveParent(root: string, path: string): Promise<string> {
+  return join(await resolveInRoot(root, dirname(path)), basename(path));
+}
+
 /** O_NONBLOCK: opening a FIFO must not wait for a writer. */
 async function readBounded(resolved: string, path: string, limitBytes: number): Promise<Buffer> {
   const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -169,6 +197,90 @@ async function readAll(file: FileHandle, path: string, limitBytes: number): Prom
     total += bytesRead;
     if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
     chunks.push(buffer.subarray(0, bytesRead));
+  }
+}
+
+interface Scan {
+  readonly path: string;
+  readonly limitBytes: number;
+  readonly visit: (lines: Buffer) => void;
+}
+
+/** One buffer for all: what is behind the last newline moves to the front. A line longer than the buffer is shown in pieces. */
+async function scanLines(resolved: string, { path, limitBytes, visit }: Scan): Promise<boolean> {
+  const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const buffer = Buffer.allocUnsafe(READ_CHUNK_BYTES);
+    let kept = 0;
+    let total = 0;
+    for (;;) {
+      const bytesRead = await readOrEnd(file, buffer, kept);
+      if (bytesRead === 0) break;
+      total += bytesRead;
+      if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
+      const filled = kept + bytesRead;
+      const newline = buffer.lastIndexOf(0x0a, filled - 1) + 1;
+      const end = newline === 0 && filled === buffer.length ? filled : newline;
+      if (end > 0) visit(buffer.subarray(0, end));
+      kept = buffer.copy(buffer, 0, end, filled);
+    }
+    if (kept > 0) visit(buffer.subarray(0, kept));
+    return true;
+  } finally {
+    await file.close();
+  }
+}
+
+/** The kernel log answers EAGAIN when everything was read, and EPIPE when what came next has been overwritten: then it goes on behind it. */
+async function readOrEnd(file: FileHandle, buffer: Buffer, offset: number): Promise<number> {
+  for (let overwritten = 0; overwritten < MAX_OVERWRITTEN; overwritten += 1) {
+    try {
+      return (await file.read(buffer, offset, buffer.length - offset, null)).bytesRead;
+    } catch (error) {
+      if (errnoOf(error) === 'EAGAIN') return 0;
+      if (errnoOf(error) !== 'EPIPE') throw error;
+    }
+  }
+  return 0;
+}
+
+async function appendDurably(resolved: string, text: string): Promise<void> {
+  const file = await open(resolved, 'a', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncDirectory(resolved);
+}
+
+async function replaceDurably(resolved: string, text: string): Promise<void> {
+  const temporary = `${resolved}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, resolved);
+  await syncDirectory(resolved);
+}
+
+async function removeDurably(resolved: string): Promise<void> {
+  await rm(resolved, { force: true });
+  await rm(`${resolved}.new`, { force: true });
+  await syncDirectory(resolved);
+}
+
+/** A new, renamed or removed file is durable with its directory only (fsync(2)). */
+async function syncDirectory(resolved: string): Promise<void> {
+  const directory = await open(dirname(resolved), constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }
 

@@ -50,12 +50,14 @@ function tryParse(bytes: Buffer): { readonly module: ModuleInfo | undefined; rea
 }
 
 /**
- * The kernel has taken the module and begun its transition, or has answered why not. The staged file is gone in every case. Repeating it
- * is safe: a loaded name answers EEXIST. Throws HostUnwritable, CommandMissing, CommandTimedOut.
+ * The kernel has taken the module and begun its transition, or has answered why not. `announce` is called when only the kernel is left to be
+ * asked. The staged file is gone in every case. Repeating it is safe: a loaded name answers EEXIST. Throws HostUnwritable, CommandMissing,
+ * CommandTimedOut, and what `announce` throws.
  */
-export async function insertModule(host: Host, name: string, bytes: Buffer): Promise<Answer> {
+export async function insertModule(host: Host, name: string, bytes: Buffer, announce: () => Promise<void>): Promise<Answer> {
   try {
     const path = await host.stage(`${name}.ko`, bytes);
+    await announce();
     return await ask(host, ['insmod', path]);
   } finally {
     await host.clearStage();

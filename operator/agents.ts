@@ -13,6 +13,9 @@ const APPLIED_ANNOTATION = 'kernelpatch.dev/applied';
 
 const AGENT_LABELS = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.io/component': 'agent' } as const;
 
+/** Part of every node (FHS 5.8.5, state that needs no directory of its own), so that nothing of ours is left there without a file of ours. */
+const JOURNAL_DIRECTORY = '/var/lib/misc';
+
 /** The agents' /healthz and /metrics. */
 const METRICS_PORT = 9102;
 
@@ -70,6 +73,7 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
     volumes: [
       { name: 'host', hostPath: { path: '/', type: 'Directory' } },
       { name: 'sys', hostPath: { path: '/sys', type: 'Directory' } },
+      { name: 'journal', hostPath: { path: JOURNAL_DIRECTORY, type: 'DirectoryOrCreate' } },
       { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
     ],
   };
@@ -101,8 +105,10 @@ function container(settings: AgentSettings): object {
     securityContext: { privileged: true, readOnlyRootFilesystem: true, runAsUser: 0, runAsGroup: 0 },
     volumeMounts: [
       { name: 'host', mountPath: '/host', mountPropagation: 'HostToContainer', readOnly: true },
-      // The one tree of the node that is written to: /sys/kernel/livepatch/NAME/enabled. The container's own /sys is read-only, privileged or not.
+      // What of the node is written to: /sys/kernel/livepatch/NAME/enabled. The container's own /sys is read-only, privileged or not.
       { name: 'sys', mountPath: '/host/sys' },
+      // And the directory of the load journal, a file that is there only while something depends on it.
+      { name: 'journal', mountPath: `/host${JOURNAL_DIRECTORY}` },
       { name: 'run', mountPath: '/run/kernelpatch' },
     ],
   };

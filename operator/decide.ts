@@ -10,6 +10,8 @@ import { MANAGED_BY, isOurs } from './labels.ts';
 import type { NodeView, View } from './observe.ts';
 import { planNode } from './plan.ts';
 import type { Slot } from './progress.ts';
+import { quarantinesOf } from './quarantine.ts';
+import type { Quarantines } from './quarantine.ts';
 import { decideRollout } from './rollout.ts';
 import type { Candidate } from './rollout.ts';
 import { kernelPatchStatus, policyStatus } from './status.ts';
@@ -45,7 +47,8 @@ export interface Decisions {
 
 export function decide(view: View): Decisions {
   const slotOf = slotsByNode(view.policies);
-  const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf));
+  const quarantines = quarantinesOf(view.nodeKernels.values());
+  const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf, quarantines));
   const verdicts = parts.flatMap((part) => part.verdicts);
   const byPatch = Map.groupBy(verdicts, ({ kernelPatch }) => kernelPatch);
   return {
@@ -75,14 +78,14 @@ function slotsByNode(policies: readonly PatchPolicy[]): ReadonlyMap<string, Slot
   return new Map(policies.flatMap(({ status }) => status?.slots ?? []).map((slot) => [slot.node, slot]));
 }
 
-function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>) {
+function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>, quarantines: Quarantines) {
   const { policy, nodes, kernelPatches } = assignment;
   const candidates = nodes.map((node): Candidate => {
     const nodeKernel = view.nodeKernels.get(node.name);
     const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
     return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
   });
-  const rollout = decideRollout(candidates, policy.spec.rollout, view.now);
+  const rollout = decideRollout(candidates, policy.spec.rollout, quarantines, view.now);
   const verdicts = candidates.flatMap((candidate) => judgeNode(candidate, rollout, view.now));
   return {
     nodes: nodes.map(({ name }) => name),

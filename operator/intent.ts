@@ -11,7 +11,7 @@ import type { Candidate, Rollout } from './rollout.ts';
  */
 export function decideIntent(candidate: Candidate, rollout: Rollout): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
-  const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout.halts) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
+  const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
   return { plan: describePlan(plan), livePatches: [...livePatches] };
 }
 

@@ -5,7 +5,7 @@ import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 
 export type Slot = NonNullable<PatchPolicyStatus['slots']>[number];
 
-/** Unpublished: not in the node's intent as it is wanted. Done: active, or gone when it is to be absent. Refused, Failed: as the agent says, or the operator gave up waiting. */
+/** Unpublished: not in the node's intent as it is wanted. Done: active, or gone when it is to be absent. Refused, Failed: as the agent says (Quarantined is Failed), or the operator gave up waiting. */
 export interface Progress {
   readonly kind: 'Unpublished' | 'InFlight' | 'Done' | 'Refused' | 'Failed';
   readonly reason: string;
@@ -56,7 +56,8 @@ function outcome(wanted: WantedLivePatch, report: LivePatchReport | undefined, n
     if (!isCurrent(nodeKernel)) return undefined;
     if (!report && !isActive(wanted, nodeKernel)) return { kind: 'Done', reason: 'LivePatchRemoved', message: `live patch ${wanted.name} is gone` };
   }
-  if (report?.state === 'Refused' || report?.state === 'Failed') return { kind: report.state, reason: report.reason, message: report.message };
+  if (report?.state === 'Refused') return { kind: 'Refused', reason: report.reason, message: report.message };
+  if (report?.state === 'Failed' || report?.state === 'Quarantined') return { kind: 'Failed', reason: report.reason, message: report.message };
   return undefined;
 }
 
@@ -91,6 +92,6 @@ export function isInFlight(nodeKernel: NodeKernel, slot: Slot | undefined): bool
 
 function endOf(wanted: WantedLivePatch, nodeKernel: NodeKernel): boolean {
   const report = reportOf(wanted, nodeKernel);
-  if (report?.state === 'Refused' || report?.state === 'Failed') return true;
+  if (report?.state === 'Refused' || report?.state === 'Failed' || report?.state === 'Quarantined') return true;
   return wanted.desired === 'Loaded' ? report?.state === 'Active' : report === undefined && !isActive(wanted, nodeKernel);
 }

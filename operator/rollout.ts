@@ -4,6 +4,8 @@ import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
 import type { NodePlan } from './plan.ts';
 import { isExpired, isInFlight, isPublished, judge } from './progress.ts';
 import type { Slot } from './progress.ts';
+import { quarantiner } from './quarantine.ts';
+import type { Quarantines } from './quarantine.ts';
 
 /** 10 min: a load takes a second and a stalled transition is undone by the agent after about 75 s (kpatch's 15 s + 60 s), so a node that needs longer will not end by itself. */
 export const SLOT_SECONDS = 600;
@@ -22,12 +24,17 @@ export interface Halt {
   readonly failed: readonly string[];
 }
 
-export interface Rollout {
+/** What may not be started, whatever slots are free. */
+export interface Stops {
+  readonly halts: ReadonlyMap<string, Halt>;
+  readonly quarantines: Quarantines;
+}
+
+export interface Rollout extends Stops {
   /** The slots as they are to be, by node, in the order of the nodes' names. */
   readonly slots: ReadonlyMap<string, Slot>;
   /** Nodes whose intent may start something, once these slots are stored. */
   readonly granted: ReadonlySet<string>;
-  readonly halts: ReadonlyMap<string, Halt>;
   /** When the next slot runs out; undefined when none does. */
   readonly nextDeadline: number | undefined;
 }
@@ -49,9 +56,9 @@ export function haltsOf(candidates: readonly Candidate[], failureBudget: number,
   return new Map([...failed].filter(([, nodes]) => nodes.length >= failureBudget).map(([kernelPatch, nodes]) => [kernelPatch, { kernelPatch, failed: nodes }]));
 }
 
-/** What of the wanted may be published when the node holds a slot: all but new loads of a halted KernelPatch. Removing is never halted. */
-export function startable({ plan, nodeKernel }: Candidate, halts: ReadonlyMap<string, Halt>): readonly WantedLivePatch[] {
-  return plan.wanted.filter((wanted) => wanted.desired === 'Absent' || !halts.has(wanted.kernelPatch) || isPublished(wanted, nodeKernel));
+/** What of the wanted may be published when the node holds a slot: all but new loads of a halted KernelPatch or a quarantined file. Removing is never stopped. */
+export function startable({ plan, nodeKernel }: Candidate, { halts, quarantines }: Stops): readonly WantedLivePatch[] {
+  return plan.wanted.filter((wanted) => wanted.desired === 'Absent' || isPublished(wanted, nodeKernel) || !(halts.has(wanted.kernelPatch) || quarantiner(wanted, quarantines)));
 }
 
 /**
@@ -59,8 +66,9 @@ export function startable({ plan, nodeKernel }: Candidate, halts: ReadonlyMap<st
  * are free ones, by name; one that holds it already has it renewed, so that every start is preceded by a write of the slots. All other
  * slots are released. Slots past their deadline count no more.
  */
-export function decideRollout(candidates: readonly Candidate[], rollout: PatchPolicySpec['rollout'], now: number): Rollout {
+export function decideRollout(candidates: readonly Candidate[], rollout: PatchPolicySpec['rollout'], quarantines: Quarantines, now: number): Rollout {
   const halts = haltsOf(candidates, rollout.failureBudget, now);
+  const stops = { halts, quarantines };
   const fresh = (node: string): Slot => ({ node, since: instant(now), deadline: instant(now + SLOT_SECONDS * 1000) });
   const kept = new Map<string, Slot>();
   const granted = new Set<string>();
@@ -70,7 +78,7 @@ export function decideRollout(candidates: readonly Candidate[], rollout: PatchPo
     if (!nodeKernel) continue;
     const { node } = plan;
     if (isInFlight(nodeKernel, slot)) kept.set(node, slot ?? fresh(node));
-    if (startable(candidate, halts).every((wanted) => isPublished(wanted, nodeKernel))) continue;
+    if (startable(candidate, stops).every((wanted) => isPublished(wanted, nodeKernel))) continue;
     if (slot && !isExpired(slot, now)) {
       kept.set(node, fresh(node));
       granted.add(node);
@@ -85,7 +93,7 @@ export function decideRollout(candidates: readonly Candidate[], rollout: PatchPo
   const slots = [...kept.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
   const deadlines = slots.filter((slot) => !isExpired(slot, now)).map(({ deadline }) => Date.parse(deadline));
   const nextDeadline = deadlines.length === 0 ? undefined : Math.min(...deadlines);
-  return { slots: new Map(slots.map((slot) => [slot.node, slot])), granted, halts, nextDeadline };
+  return { slots: new Map(slots.map((slot) => [slot.node, slot])), granted, ...stops, nextDeadline };
 }
 
 /** RFC 3339 with seconds, as metav1.Time; rounded down. */

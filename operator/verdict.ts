@@ -2,6 +2,7 @@
 import type { NodeVerdict } from '../crds/kernelpatch.ts';
 import type { PatchPlan } from './plan.ts';
 import { judge } from './progress.ts';
+import { quarantiner } from './quarantine.ts';
 import type { Candidate, Rollout } from './rollout.ts';
 
 export interface Verdict {
@@ -88,6 +89,10 @@ function judgeUnpublished(patch: PatchPlan, { plan }: Candidate, rollout: Rollou
     return { verdict: 'Waiting', reason: 'PlanMode', message: `live patch ${livePatch?.name} would be ${verb}; PatchPolicy ${policy} has mode Plan: set spec.mode: Apply there` };
   }
   if (!wanted) return outcomeOf(patch);
+  const quarantinedOn = wanted.desired === 'Loaded' ? quarantiner(wanted, rollout.quarantines) : undefined;
+  if (quarantinedOn !== undefined) {
+    return { verdict: 'Blocked', reason: 'QuarantinedElsewhere', message: `node ${quarantinedOn} went down or oopsed with the file of live patch ${wanted.name}, so it is started on no other node: withdraw KernelPatch ${wanted.kernelPatch}, or set a new word as spec.liftQuarantine there to try it once more` };
+  }
   const halt = wanted.desired === 'Loaded' ? rollout.halts.get(wanted.kernelPatch) : undefined;
   if (halt) {
     return { verdict: 'Waiting', reason: 'RolloutHalted', message: `KernelPatch ${halt.kernelPatch} failed on ${nameSome(halt.failed)}, as many as PatchPolicy ${policy} has failureBudget: correct or withdraw it, or raise the budget` };

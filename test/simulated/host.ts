@@ -40,10 +40,20 @@ interface SimulatedModule {
   patch: SimulatedPatch | undefined;
 }
 
+interface DiskWrite {
+  readonly path: string;
+  readonly before: Buffer | undefined;
+  readonly appended: Buffer | undefined;
+}
+
 const INSMOD_MILLISECONDS = 300;
 const TRANSITION_MILLISECONDS = 20;
 const REVERSAL_MILLISECONDS = 500;
 const DIRECTORY_LINGERS_MILLISECONDS = 340;
+/** What is left of a write that a power cut met: all of it, nothing, half of it, or as many NUL bytes (measured on ext4). */
+export const WRITE_FATES = ['kept', 'lost', 'torn', 'zeros'] as const;
+export type WriteFate = (typeof WRITE_FATES)[number];
+
 /** kmod, mod_strerror and strerror(3). */
 const TEXT: Readonly<Record<string, string>> = {
   ENOEXEC: 'Invalid module format',
@@ -66,6 +76,13 @@ export class SimulatedMachine {
   /** Commands that the kernel was given, and writes to sysfs, in order. */
   readonly asked: string[] = [];
   readonly #modules = new Map<string, SimulatedModule>();
+  /** Messages of the kernel log, with the second they came in. */
+  readonly log: { readonly at: number; readonly text: string }[] = [];
+  /** While set, nothing can be written to the node's disk; the errno says why. */
+  diskFails: string | undefined;
+  #bootedAt = 0;
+  /** The last write to the disk, until the process asks for something else: then it has heard that the write is durable. */
+  #write: DiskWrite | undefined;
   #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
   constructor(clock: Clock) {
@@ -111,6 +128,11 @@ export class SimulatedMachine {
     if (patch !== undefined) patch.transitionEndsAt = undefined;
   }
 
+  /** True when the process died of something else before it heard that its last write is durable. */
+  get isWriting(): boolean {
+    return this.#write !== undefined;
+  }
+
   /** Names of the enabled live patches whose transition is over. */
   get active(): readonly string[] {
     this.#advance();
@@ -130,7 +152,15 @@ export class SimulatedMachine {
     return {
       littleEndian: true,
       read: async (path, limitBytes) => this.#read(path, limitBytes),
+      scan: async (path, limitBytes, visit) => {
+        const bytes = this.#read(path, limitBytes);
+        if (bytes !== undefined) visit(bytes);
+        return bytes !== undefined;
+      },
       list: async (path) => this.#list(path),
+      append: (path, text) => this.#writeFile(path, Buffer.from(text), true),
+      replace: (path, text) => this.#writeFile(path, Buffer.from(text), false),
+      remove: (path) => this.#writeFile(path, undefined, false),
       writeSysfs: async (path, text) => this.#writeEnabled(path, text),
       stage: async (fileName, bytes) => {
         this.staged.set(`/run/kernelpatch/${fileName}`, Buffer.from(bytes));
@@ -139,6 +169,44 @@ export class SimulatedMachine {
       clearStage: async () => this.staged.clear(),
       run: (argv) => this.#run(argv),
     };
+  }
+
+  /** The kernel says something; microseconds are those of its own clock. */
+  say(text: string): void {
+    this.log.push({ at: this.clock.monotonic(), text });
+    this.#tree = undefined;
+  }
+
+  /** The node is on again after a power cut: another boot, an empty kernel, and of a write that was under way what `fate` says. */
+  cutPower(fate: WriteFate): void {
+    if (this.#write !== undefined) this.#settle(this.#write, fate);
+    this.#write = undefined;
+    this.#modules.clear();
+    this.staged.clear();
+    this.log.length = 0;
+    this.#bootedAt = this.clock.monotonic();
+    this.set('/proc/sys/kernel/random/boot_id', `1f0e9d3c-0000-4000-8000-${String(this.#bootedAt).padStart(12, '0')}`);
+    this.set('/proc/sys/kernel/tainted', '0');
+    this.#tree = undefined;
+  }
+
+  #settle({ path, before, appended }: DiskWrite, fate: WriteFate): void {
+    const whole = this.files.get(path);
+    if (fate === 'kept') return;
+    this.files.delete(path);
+    // A file that is replaced or removed is the old one or the new one; only an appended record can be there in part.
+    if (before !== undefined) this.files.set(path, before);
+    if (fate === 'lost' || appended === undefined || whole === undefined) return;
+    const part = fate === 'torn' ? appended.subarray(0, appended.length / 2) : Buffer.alloc(appended.length);
+    this.files.set(path, Buffer.concat([before ?? Buffer.alloc(0), part]));
+  }
+
+  async #writeFile(path: string, bytes: Buffer | undefined, append: boolean): Promise<void> {
+    if (this.diskFails !== undefined) throw unwritable(path, this.diskFails);
+    const before = this.files.get(path);
+    this.#write = { path, before, appended: append ? bytes : undefined };
+    if (bytes === undefined) this.files.delete(path);
+    else this.files.set(path, append ? Buffer.concat([before ?? Buffer.alloc(0), bytes]) : bytes);
   }
 
   #advance(): void {
@@ -171,6 +239,7 @@ export class SimulatedMachine {
   }
 
   #read(path: string, limitBytes: number): Buffer | undefined {
+    this.#write = undefined;
     const bytes = this.#sysfs().get(path) ?? this.files.get(path);
     if (bytes !== undefined && bytes.length > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
     return bytes;
@@ -200,6 +269,8 @@ export class SimulatedMachine {
     this.#advance();
     const tree = new Map<string, Buffer>();
     const put = (path: string, text: string) => tree.set(path, Buffer.from(`${text}\n`));
+    put('/proc/uptime', `${((this.clock.monotonic() - this.#bootedAt) / 1000).toFixed(2)} 0.00`);
+    put('/dev/kmsg', this.log.map(({ at, text }, index) => `4,${index},${(at - this.#bootedAt) * 1000},-;${text}`).join('\n'));
     for (const [name, { info, patch, comesAt }] of this.#modules) {
       put(`/sys/module/${name}/initstate`, comesAt === undefined ? 'live' : 'coming');
       if (info.buildID !== undefined) tree.set(`/sys/module/${name}/notes/.note.gnu.build-id`, buildIDNote(info.buildID));
@@ -237,6 +308,7 @@ export class SimulatedMachine {
   }
 
   async #run(argv: readonly string[]): Promise<RunResult> {
+    this.#write = undefined;
     const [command, argument = ''] = argv;
     const errno = command === 'insmod' ? this.#insmod(argument) : this.#rmmod(argument);
     await this.clock.sleep(INSMOD_MILLISECONDS);

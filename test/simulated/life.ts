@@ -4,6 +4,8 @@ import type { Host } from '../../kernel/host.ts';
 export interface Life {
   readonly effects: number;
   readonly over: boolean;
+  /** It is killed now. */
+  end(): void;
   effect<T>(act: () => Promise<T>): Promise<T>;
   look<T>(act: () => Promise<T>): Promise<T>;
 }
@@ -17,6 +19,9 @@ export function aLife(diesAtEffect?: number): Life {
     },
     get over() {
       return over;
+    },
+    end() {
+      over = true;
     },
     effect(act) {
       if (over) return never();
@@ -39,8 +44,12 @@ export function hostOf(host: Host, life: Life): Host {
   return {
     littleEndian: host.littleEndian,
     read: (path, limitBytes) => life.look(() => host.read(path, limitBytes)),
+    scan: (path, limitBytes, visit) => life.look(() => host.scan(path, limitBytes, visit)),
     list: (path) => life.look(() => host.list(path)),
     writeSysfs: (path, text) => life.effect(() => host.writeSysfs(path, text)),
+    append: (path, text) => life.effect(() => host.append(path, text)),
+    replace: (path, text) => life.effect(() => host.replace(path, text)),
+    remove: (path) => life.effect(() => host.remove(path)),
     stage: (fileName, bytes) => life.effect(() => host.stage(fileName, bytes)),
     clearStage: () => life.effect(() => host.clearStage()),
     run: (argv, timeoutMilliseconds) => life.effect(() => host.run(argv, timeoutMilliseconds)),

@@ -8,6 +8,7 @@ import { createMetrics } from '../../daemonset/metrics.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { SimulatedMachine } from './host.ts';
+import type { WriteFate } from './host.ts';
 import { aLife, hostOf } from './life.ts';
 import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
@@ -56,6 +57,8 @@ export interface SimulatedNode extends AsyncDisposable {
   want(livePatches: readonly WantedLivePatch[], plan?: Plan): void;
   /** Starts an agent, with nothing but what is on the machine and in the object. */
   start(diesAtEffect?: number): void;
+  /** The power fails and comes back: the agent is dead, the kernel empty, and nobody has started a new agent yet. */
+  cutPower(fate?: WriteFate): void;
   /** Ends the agent as SIGTERM does. */
   stop(): Promise<void>;
   /** Settled: the API server has a report of the newest intent, and nothing is in progress. */
@@ -115,6 +118,11 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       const stop = new AbortController();
       agent.accept(object);
       running = { agent, stop, ended: agent.run(stop.signal) };
+    },
+    cutPower(fate = 'kept') {
+      life.end();
+      running?.stop.abort();
+      machine.cutPower(fate);
     },
     async stop() {
       running?.stop.abort();

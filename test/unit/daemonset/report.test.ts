@@ -19,6 +19,7 @@ const NAMES: Readonly<Record<State, StepName>> = {
   Unloading: 'AwaitUnload',
   Refused: 'Refuse',
   Failed: 'Fail',
+  Quarantined: 'Quarantine',
   Unknown: 'AwaitReadable',
   Absent: 'Done',
 };
@@ -79,6 +80,7 @@ const READY: readonly (readonly [what: string, plan: Plan | undefined, outlooks:
   ['a live patch active', aPlan(), [outlook('Active')], 'True', 'LivePatched'],
   ['a live patch refused', aPlan(), [outlook('Refused')], 'False', 'RefusedReason'],
   ['a live patch failed', aPlan(), [outlook('Failed')], 'False', 'FailedReason'],
+  ['a live patch quarantined', aPlan(), [outlook('Quarantined')], 'False', 'QuarantinedReason'],
   ['a live patch not readable', aPlan(), [outlook('Unknown')], 'Unknown', 'UnknownReason'],
   ['two planned, one asked for and active', twoPatches, [outlook('Active')], 'False', 'LivePatchFits'],
   ['two planned, both active', twoPatches, [outlook('Active'), outlook('Active', second)], 'True', 'LivePatched'],
@@ -110,6 +112,7 @@ const SUMS: readonly (readonly [readonly State[], string])[] = [
   [['Loading', 'Transitioning'], 'Loading'],
   [['Refused', 'Loading'], 'Refused'],
   [['Refused', 'Failed'], 'Failed'],
+  [['Failed', 'Quarantined'], 'Quarantined'],
   [['Active', 'Active'], 'Active'],
 ];
 

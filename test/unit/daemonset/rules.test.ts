@@ -7,6 +7,7 @@ import { RECHECK_SECONDS, lookAgainIn, nextStep } from '../../../daemonset/rules
 import type { EntryView } from '../../../daemonset/rules.ts';
 import { STEPS } from '../../../daemonset/steps.ts';
 import type { StepName } from '../../../daemonset/steps.ts';
+import type { Quarantine } from '../../../kernel/journal.ts';
 import type { LivePatch, LoadedModule } from '../../../kernel/patches.ts';
 import { MODULE_BUILD_ID } from '../../simulated/module.ts';
 import { aWanted } from '../../simulated/node.ts';
@@ -22,9 +23,11 @@ interface Given {
   readonly module?: LoadedModule;
   readonly otherTransition?: string;
   readonly replacedBy?: string;
+  readonly quarantine?: Quarantine;
+  readonly uncommitted?: string;
 }
 
-function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy }: Given): EntryView {
+function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy, quarantine, uncommitted }: Given): EntryView {
   const wanted = aWanted({ desired, reversible });
   return {
     wanted,
@@ -32,6 +35,8 @@ function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, 
     memory: { ...memoryFor(wanted, undefined), fileBuildID: MODULE_BUILD_ID, ...memory },
     otherTransition,
     replacedBy,
+    quarantine,
+    uncommitted,
     now: NOW,
   };
 }
@@ -54,6 +59,7 @@ const unreadable = { module: live, livePatch: { enabled: 'unknown', transition: 
 const absent = { desired: 'Absent' } as const;
 const failure = { reason: 'TransitionTimeout', message: 'it stalled', retry: true, at: seconds(60) };
 const refusal = { reason: 'FileMissing', message: 'it is not there', at: seconds(5) };
+const quarantine = { reason: 'QuarantinedAfterBoot', message: 'the load had not ended when the node went down' } as const;
 const since = (name: StepName, ago: number): Partial<Memory> => ({ step: { name, reason: name, since: seconds(ago) } });
 
 const ROWS: readonly (readonly [what: string, given: Given, step: StepName, state: string, reason?: string])[] = [
@@ -90,6 +96,14 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, another transition running for too long', { otherTransition: 'vendor_fix', memory: since('AwaitOther', 75) }, 'Refuse', 'Refused', 'TransitionInProgress'],
   ['wanted, replaced by a later one', { ...leftover, replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
   ['wanted, never loaded, a later one there', { replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
+
+  ['wanted, quarantined', { quarantine }, 'Quarantine', 'Quarantined', 'QuarantinedAfterBoot'],
+  ['wanted, quarantined, a later one there', { quarantine, replacedBy: 'livepatch_newer' }, 'Quarantine', 'Quarantined'],
+  ['wanted, quarantined and there', { ...enabled, quarantine }, 'Quarantine', 'Quarantined'],
+  ['wanted, quarantined, in transition', { ...enabling, quarantine }, 'AwaitTransition', 'Transitioning'],
+  ['wanted, quarantined, being disabled', { ...disabling, quarantine }, 'AwaitUnload', 'Unloading'],
+  ['wanted, quarantined, a disabled module left', { ...leftover, quarantine }, 'RemoveModule', 'Loading'],
+  ['not wanted, quarantined and there', { ...absent, ...enabled, quarantine }, 'Disable', 'Unloading'],
 
   ['wanted, failed a moment ago', { memory: { attempts: 1, failure: { ...failure, at: seconds(1) } } }, 'AwaitRetry', 'Loading', 'Retrying'],
   ['wanted, failed, the pause over', { memory: { attempts: 1, failure: { ...failure, at: seconds(5) } } }, 'Load', 'Loading'],
@@ -133,6 +147,16 @@ test('every step that changes the kernel has an inverse, and every wait for it o
 test('a failure names the live patch, and the deadline it is about', () => {
   const { failure: found } = nextStep(aView({ ...enabling, memory: since('AwaitTransition', 75) }));
   assert.match(found?.message ?? '', /livepatch_fix .* 75 s/);
+});
+
+test('a quarantine names the file, how to lift it, and that the patch is still there', () => {
+  const { message } = nextStep(aView({ ...enabled, quarantine }));
+  assert.match(message, new RegExp(`${aWanted().sha256}.*still in the kernel.*liftQuarantine of KernelPatch fix`));
+  assert.doesNotMatch(nextStep(aView({ quarantine })).message, /still in the kernel/);
+});
+
+test('an active patch that the journal does not have as committed says what a boot would do', () => {
+  assert.match(nextStep(aView({ ...enabled, uncommitted: 'ENOSPC' })).message, /quarantine it: ENOSPC/);
 });
 
 test('a wait is looked at within a tenth of its length, from 20 ms to a second', () => {

@@ -1,11 +1,11 @@
 /** The real host, on a directory that stands for the node's root. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { codeOf } from '../../../kernel/errors.ts';
+import { codeOf, errnoOf } from '../../../kernel/errors.ts';
 import { realHost } from '../../../kernel/host.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'kernelpatch-host-'));
@@ -71,6 +71,44 @@ test('a sysfs file that is not there is never created', async () => {
   writeFileSync(path, '0');
   await host.writeSysfs('/sys/enabled', '1');
   assert.equal(readFileSync(path, 'utf8'), '1');
+});
+
+test('a file is shown in pieces of whole lines, whatever its size', async () => {
+  const lines = Array.from({ length: 30_000 }, (_, index) => `${index} ${'x'.repeat(index % 90)}`);
+  writeFileSync(join(root, 'lines'), `${lines.join('\n')}\nlast without newline`);
+  const seen: string[] = [];
+  assert.equal(await host.scan('/lines', 10_000_000, (piece) => seen.push(piece.toString())), true);
+  assert.ok(seen.length > 10);
+  assert.deepEqual(seen.join('').split('\n'), [...lines, 'last without newline']);
+  assert.ok(seen.slice(0, -1).every((piece) => piece.endsWith('\n')));
+  assert.equal(await host.scan('/none', 100, () => assert.fail()), false);
+  await assert.rejects(host.scan('/lines', 1000, () => undefined), (error) => codeOf(error) === 'FileTooLarge');
+});
+
+test('a line longer than the buffer is shown in pieces', async () => {
+  writeFileSync(join(root, 'long'), `${'y'.repeat(200_000)}\nz\n`);
+  let total = '';
+  await host.scan('/long', 1_000_000, (piece) => { total += piece.toString(); });
+  assert.equal(total, `${'y'.repeat(200_000)}\nz\n`);
+});
+
+test('what is appended is behind what was there, and a file is made, replaced as a whole, and removed', async () => {
+  const path = '/var/lib/journal';
+  await host.append(path, 'one\n');
+  await host.append(path, 'two\n');
+  assert.equal(readFileSync(join(root, path), 'utf8'), 'one\ntwo\n');
+  await host.replace(path, 'three\n');
+  assert.equal(readFileSync(join(root, path), 'utf8'), 'three\n');
+  assert.equal(existsSync(join(root, `${path}.new`)), false);
+  appendFileSync(join(root, `${path}.new`), 'left by a power cut');
+  await host.remove(path);
+  await host.remove(path);
+  assert.deepEqual(readdirSync(join(root, 'var/lib')).filter((name) => name.startsWith('journal')), []);
+});
+
+test('a full disk and a directory that is not there are HostUnwritable, with the errno', async () => {
+  await assert.rejects(realHost({ root: '/', stagingDirectory }).append('/dev/full', 'x'), (error) => codeOf(error) === 'HostUnwritable' && errnoOf((error as Error).cause) === 'ENOSPC');
+  await assert.rejects(host.append('/none/journal', 'x'), (error) => codeOf(error) === 'HostUnwritable' && /ENOENT/.test(String(error)));
 });
 
 test('a command runs in the C locale without a shell and tells its exit code and what it printed', async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { dirname } from 'node:path';
 import { test } from 'node:test';
 import type { LabelSelector } from '../../../crds/common.ts';
+import { JOURNAL_PATH } from '../../../daemonset/journal.ts';
 import { daemonSet, isAsWanted, wantsAgents } from '../../../operator/agents.ts';
 import type { AgentSettings } from '../../../operator/agents.ts';
 import { aNode, aPolicy, aView } from './builders.ts';
@@ -11,7 +13,7 @@ const settings: AgentSettings = {
 
 interface PodSpec {
   readonly affinity?: { readonly nodeAffinity: { readonly requiredDuringSchedulingIgnoredDuringExecution: { readonly nodeSelectorTerms: unknown } } };
-  readonly containers: readonly { readonly image: string; readonly securityContext: object; readonly command: readonly string[]; readonly env: readonly { readonly name: string }[] }[];
+  readonly containers: readonly { readonly image: string; readonly securityContext: object; readonly command: readonly string[]; readonly env: readonly { readonly name: string }[]; readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly?: boolean }[] }[];
   readonly tolerations: unknown;
   readonly hostPID: boolean;
   readonly hostNetwork?: boolean;
@@ -50,6 +52,11 @@ test('the agent is privileged, tolerates everything, sees the processes of the h
   assert.deepEqual(containers[0]?.command, ['node', '--jitless', '--max-semi-space-size=1', '/app/agent.cjs']);
   assert.deepEqual(containers[0]?.env.map(({ name }) => name), ['NODE_NAME', 'HOST_ROOT', 'LOG_LEVEL', 'METRICS_PORT']);
   assert.equal(containers[0]?.image, settings.image);
+});
+
+test('of the node only /sys and the directory of the journal can be written to, the latter where the agent keeps it', () => {
+  const writable = podSpecOf([{}]).containers[0]?.volumeMounts.filter(({ mountPath, readOnly }) => mountPath.startsWith('/host') && !readOnly).map(({ mountPath }) => mountPath);
+  assert.deepEqual(writable, ['/host/sys', `/host${dirname(JOURNAL_PATH)}`]);
 });
 
 test('what the API server adds is no difference, a changed or missing field is', () => {

@@ -31,6 +31,7 @@ const cases: Readonly<Record<string, Case>> = {
   'an active one that somebody else loaded is not ours': { reported: { origin: 'Foreign' }, slot, kind: 'InFlight', inFlight: true },
   'a refusal ends it': { reported: { state: 'Refused', reason: 'DigestMismatch' }, slot, kind: 'Refused', reason: 'DigestMismatch', inFlight: false },
   'a failure ends it': { reported: { state: 'Failed', reason: 'InsmodFailed' }, slot, kind: 'Failed', reason: 'InsmodFailed', inFlight: false },
+  'a quarantine is a failure, and ends it': { reported: { state: 'Quarantined', reason: 'QuarantinedAfterBoot' }, slot, kind: 'Failed', reason: 'QuarantinedAfterBoot', inFlight: false },
   'a transition is under way': { reported: { state: 'Transitioning' }, slot, kind: 'InFlight', reason: 'Transitioning', inFlight: true },
   'what the agent has not taken up is under way': { current: false, slot, kind: 'InFlight', reason: 'Pending', inFlight: true },
   'an unreadable live patch is under way until its deadline': { reported: { state: 'Unknown' }, slot, kind: 'InFlight', inFlight: true },
