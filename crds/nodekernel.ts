@@ -50,6 +50,7 @@ const WantedLivePatch = z
     sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest the file must have.')),
     replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
     reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),
+    cves: z.optional(z.array(z.string().check(z.maxLength(24))).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes: a cumulative live patch that leaves one open again is refused.', { listType: 'set' }))),
     liftQuarantine: z.optional(liftQuarantine()),
   })
   .check(doc('A live patch this node is to have, or not to have.'));

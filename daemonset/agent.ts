@@ -91,6 +91,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
     try {
       const memory = await runStep(machine, view, step);
       memories = new Map(memories).set(view.wanted.name, memory);
+      if (memory.unchecked !== view.memory.unchecked && memory.unchecked.length > 0) log.warn({ livePatch: view.wanted.name, unchecked: memory.unchecked }, 'live patch was loaded without these checks');
       metrics.count(step.name, memory.failure === undefined ? 'ok' : 'failed');
       return view.memory.step?.since === view.now ? 0 : pause;
     } catch (error) {

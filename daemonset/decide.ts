@@ -7,7 +7,7 @@ import { phaseOf } from '../kernel/patches.ts';
 import type { Memory } from './memory.ts';
 import { began, memoryFor, undone } from './memory.ts';
 import { identityOf, isUndone, nextStep } from './rules.ts';
-import type { EntryView } from './rules.ts';
+import type { EntryView, Reopened } from './rules.ts';
 import { STEPS } from './steps.ts';
 import type { Step, StepName } from './steps.ts';
 
@@ -33,7 +33,7 @@ export function decide(wanted: readonly WantedLivePatch[], seen: Seen): readonly
   const { now } = seen;
   const views = wanted.map((entry) => lookAt(entry, seen));
   return views.map((view, index) => {
-    const complete = { ...view, replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name };
+    const complete = { ...view, replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name, reopens: findReopened(view, views.filter((other, at) => at < index || other.wanted.replace)) };
     const step = nextStep(complete);
     const before = complete.memory.step;
     return { view: { ...complete, memory: began(complete.memory, step, now) }, step, changed: before?.reason !== step.reason };
@@ -59,11 +59,23 @@ function lookAt(wanted: WantedLivePatch, { patches, memories, journal, bootID, n
     memory: memoryFor(wanted, memories.get(wanted.name)),
     otherTransition,
     replacedBy: undefined,
+    reopens: undefined,
     quarantine: findQuarantine(load, bootID, wanted.liftQuarantine ?? ''),
     uncommitted: load?.outcome === 'Open' ? journal.unwritable : undefined,
     now,
   };
   return view.memory.undoing && isUndone(view) ? { ...view, memory: undone(view.memory, now) } : view;
+}
+
+/** Of the live patches that loading this one would replace for good, the first that closes more. Without its CVEs nothing is known of either. */
+function findReopened({ wanted }: EntryView, replaced: readonly EntryView[]): Reopened | undefined {
+  const { cves, desired, replace } = wanted;
+  if (cves === undefined || desired !== 'Loaded' || !replace) return undefined;
+  for (const { wanted: other, kernel } of replaced) {
+    const open = other.desired === 'Loaded' && phaseOf(kernel) === 'Enabled' ? (other.cves ?? []).filter((cve) => !cves.includes(cve)) : [];
+    if (open.length > 0) return { livePatch: other.name, cves: open };
+  }
+  return undefined;
 }
 
 /** One that is not compared with its file yet counts, so that an earlier patch is not loaded over it meanwhile. */

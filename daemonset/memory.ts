@@ -31,6 +31,8 @@ export interface Memory {
   /** The kernel is being put back to where it was before the failed attempt. */
   readonly undoing: boolean;
   readonly refusal: Refused | undefined;
+  /** What could not be checked before the last attempt, in words. */
+  readonly unchecked: readonly string[];
   /** The build id of the file with the wanted digest, once it was seen. */
   readonly fileBuildID: string | undefined;
   /** An earlier report of this boot says that the live patch of this name is the wanted one. */
@@ -52,6 +54,7 @@ function forgetAll(wanted: WantedLivePatch): Memory {
     failure: undefined,
     undoing: false,
     refusal: undefined,
+    unchecked: [],
     fileBuildID: undefined,
     reportedOurs: false,
   };
@@ -89,8 +92,8 @@ export function began(memory: Memory, step: Step, now: number): Memory {
 }
 
 /** The kernel is about to be asked: one more attempt, with nothing held against it. */
-export function attempted(memory: Memory): Memory {
-  return { ...memory, attempts: memory.attempts + 1, failure: undefined, refusal: undefined, undoing: false };
+export function attempted(memory: Memory, unchecked: readonly string[] = memory.unchecked): Memory {
+  return { ...memory, unchecked, attempts: memory.attempts + 1, failure: undefined, refusal: undefined, undoing: false };
 }
 
 export function failed(memory: Memory, failure: Failure, now: number): Memory {

@@ -18,6 +18,11 @@ const RETRY_PAUSE_SECONDS = [5, 20] as const;
 /** A refused file may arrive at any time; reading and hashing it costs some milliseconds. */
 export const RECHECK_SECONDS = 30;
 
+export interface Reopened {
+  readonly livePatch: string;
+  readonly cves: readonly string[];
+}
+
 export interface EntryView {
   readonly wanted: WantedLivePatch;
   readonly kernel: KernelPatchState;
@@ -26,6 +31,8 @@ export interface EntryView {
   readonly otherTransition: string | undefined;
   /** A cumulative live patch that is listed later and enabled: the kernel has replaced this one by it. */
   readonly replacedBy: string | undefined;
+  /** A live patch whose CVEs loading this one would open again. */
+  readonly reopens: Reopened | undefined;
   /** Why the journal holds this file back. */
   readonly quarantine: Quarantine | undefined;
   /** Why the journal does not say yet that this file was loaded well. */
@@ -208,6 +215,11 @@ const quarantined: Guard = ({ quarantine, wanted, kernel }) => {
   return { name: 'Quarantine', state: 'Quarantined', reason: quarantine.reason, message: `${quarantine.message}. The file with sha256 ${wanted.sha256} is not loaded here again${there}. ${lift}` };
 };
 
+const regressing: Guard = ({ wanted, reopens }) =>
+  reopens === undefined
+    ? undefined
+    : refuse('WouldReopen', `${wanted.name} replaces ${reopens.livePatch} and does not close ${reopens.cves.join(', ')}, which that closes: list them in KernelPatch ${wanted.kernelPatch} if it does, or withdraw the KernelPatch of ${reopens.livePatch} first`);
+
 /** The first guard that has something to say wins, else the step. */
 function guarded(guards: readonly Guard[], step: Rule): Rule {
   return (view) => {
@@ -226,7 +238,7 @@ const removeLeftover = guarded([notOurs, givenUp, pausing], remove);
 
 const RULES: Readonly<Record<WantedLivePatch['desired'], Readonly<Record<Phase, Rule>>>> = {
   Loaded: {
-    Gone: guarded([quarantined, replaced, givenUp, displaced, pausing, refusedLately, notAlone], load),
+    Gone: guarded([quarantined, replaced, regressing, givenUp, displaced, pausing, refusedLately, notAlone], load),
     Coming: guarded([givenUp], awaitModule),
     Enabling: guarded([notOurs, givenUp], awaitTransition),
     Enabled: guarded([notOurs, quarantined], verify),

@@ -61,6 +61,12 @@ export async function readUptime(host: Host): Promise<number> {
   return seconds === undefined ? -1 : Number(seconds);
 }
 
+/** Bytes that the kernel could give without swapping (MemAvailable); -1 when unknown. */
+export async function readAvailableMemory(host: Host): Promise<number> {
+  const kibibytes = /^MemAvailable: +(\d{1,12}) kB$/m.exec((await readText(host, '/proc/meminfo')) ?? '')?.[1];
+  return kibibytes === undefined ? -1 : Number(kibibytes) * 1024;
+}
+
 /** One line of text, or undefined when it is not there or can not be read. */
 export async function readText(host: Host, path: string): Promise<string | undefined> {
   const bytes = await orUnknown(() => host.read(path, SYSFS_BYTES), undefined);

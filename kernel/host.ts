@@ -108,8 +108,9 @@ async function orAbsent<T>(path: string, read: () => Promise<T>): Promise<T | un
   } catch (error) {
     if (error instanceof KernelPatchError) throw error;
     const errno = errnoOf(error);
-    if (errno !== undefined && ABSENT.has(errno)) return undefined;
-    throw new KernelPatchError('HostUnreadable', `${path} can not be read: ${errno ?? String(error)}`, error);
+    if (errno === undefined) throw error;
+    if (ABSENT.has(errno)) return undefined;
+    throw new KernelPatchError('HostUnreadable', `${path} can not be read: ${errno}`, error);
   }
 }
 

@@ -90,9 +90,14 @@ async function readObject(host: Host, directory: string, name: string): Promise<
   return {
     name,
     patched: await readSwitch(host, `${directory}/${name}/patched`),
-    loaded: name === 'vmlinux' || (await readText(host, `/sys/module/${name}/initstate`)) === 'live',
+    loaded: await isObjectLoaded(host, name),
     functions: entries.filter((entry) => entry.directory).map((entry) => `${name}:${entry.name.replace(/,1$/, '')}`),
   };
+}
+
+/** vmlinux always is. */
+export async function isObjectLoaded(host: Host, name: string): Promise<boolean> {
+  return name === 'vmlinux' || (await readText(host, `/sys/module/${name}/initstate`)) === 'live';
 }
 
 async function readModule(host: Host, name: string): Promise<LoadedModule | undefined> {

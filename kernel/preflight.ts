@@ -2,6 +2,7 @@
 import type { KernelFacts } from './facts.ts';
 import type { ModuleInfo } from './elf.ts';
 import { releaseOf } from './elf.ts';
+import type { FunctionFacts } from './tracing.ts';
 
 /** Why a module is not given to the kernel. */
 export type RefusalReason =
@@ -12,6 +13,10 @@ export type RefusalReason =
   | 'FileTooLarge'
   | 'FileUnreadable'
   | 'FtraceDisabled'
+  | 'FunctionAmbiguous'
+  | 'FunctionInUse'
+  | 'FunctionMissing'
+  | 'FunctionNotTraceable'
   | 'LivePatchingUnavailable'
   | 'LockedDown'
   | 'ModulesDisabled'
@@ -19,6 +24,7 @@ export type RefusalReason =
   | 'NoBuildID'
   | 'NotALivePatch'
   | 'NotAModule'
+  | 'NotEnoughMemory'
   | 'SignatureRequired'
   | 'WrongKernel';
 
@@ -66,6 +72,44 @@ export function refuseLoad(order: ModuleOrder, facts: KernelFacts, file: FileFin
     refuseFile(order, file) ??
     (file.kind === 'Read' && file.module !== undefined ? refuseModule(order, facts, file.module) : undefined)
   );
+}
+
+/** While it is loaded a module is there three times: as read, in the memory file system for insmod, and in the kernel. */
+const COPIES = 3;
+
+/** There is room for the module. `availableBytes` of -1 is unknown. */
+export function refuseMemory({ hostPath }: Pick<ModuleOrder, 'hostPath'>, moduleBytes: number, availableBytes: number): Refusal | undefined {
+  if (availableBytes < 0 || availableBytes >= moduleBytes * COPIES) return undefined;
+  return refusal('NotEnoughMemory', `loading ${hostPath} takes ${mebibytes(moduleBytes * COPIES)} MiB of memory, the node has ${mebibytes(availableBytes)} MiB available: free some, or strip the module of its debug information`);
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(1);
+}
+
+/** The kernel can hook every function that the module is to change. What is unknown does not refuse: the kernel is asked and answers itself. */
+export function refuseFunctions(order: Pick<ModuleOrder, 'hostPath'>, release: string, functions: readonly FunctionFacts[]): Refusal | undefined {
+  for (const facts of functions) {
+    const found = refuseFunction(order.hostPath, release, facts);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function refuseFunction(hostPath: string, release: string, { function: { object, name, position }, symbols, traceable, user }: FunctionFacts): Refusal | undefined {
+  const where = object === 'vmlinux' ? `kernel ${release}` : `module ${object} of kernel ${release}`;
+  if (symbols === 0) return refusal('FunctionMissing', `${hostPath} patches ${name}, which ${where} does not have: build it from the sources of exactly this kernel`);
+  if (symbols !== 'unknown' && position > symbols) {
+    return refusal('FunctionMissing', `${hostPath} patches number ${position} of the functions ${name}, and ${where} has ${symbols}: correct old_sympos`);
+  }
+  if (symbols !== 'unknown' && symbols > 1 && position === 0) {
+    return refusal('FunctionAmbiguous', `${hostPath} patches ${name}, and ${where} has ${symbols} functions of that name: say which one with old_sympos`);
+  }
+  if (traceable === false) {
+    return refusal('FunctionNotTraceable', `${hostPath} patches ${name}, which can not be hooked in ${where} (notrace, noinstr or __init; it is not in available_filter_functions): patch its callers instead`);
+  }
+  if (user !== undefined) return refusal('FunctionInUse', `${hostPath} patches ${name}, and ${user} holds it in a way that leaves no room for a live patch: end that tracer`);
+  return undefined;
 }
 
 function refusal(reason: RefusalReason, message: string): Refusal {

@@ -102,6 +102,7 @@ function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: Ke
     sha256: livePatch.sha256,
     replace: livePatch.replace,
     reversible: livePatch.reversible,
+    cves: kernelPatch.spec.cves.map(({ id }) => id).sort(),
     ...(kernelPatch.spec.liftQuarantine !== undefined && { liftQuarantine: kernelPatch.spec.liftQuarantine }),
   };
 }

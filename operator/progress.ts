@@ -17,8 +17,13 @@ export function isExpired(slot: Slot, now: number): boolean {
   return Date.parse(slot.deadline) <= now;
 }
 
+/** True when the node has been asked for it: what differs at most are fields that make its agent do nothing. */
 export function isPublished(wanted: WantedLivePatch, nodeKernel: NodeKernel | undefined): boolean {
-  return (nodeKernel?.spec.livePatches ?? []).some((published) => isDeepStrictEqual(published, wanted));
+  return (nodeKernel?.spec.livePatches ?? []).some((published) => isDeepStrictEqual(withoutNotes(published), withoutNotes(wanted)));
+}
+
+function withoutNotes(wanted: WantedLivePatch): WantedLivePatch {
+  return { ...wanted, cves: [] };
 }
 
 /** True when the report is about the intent as it is now. */

@@ -1,4 +1,7 @@
 /** Builds kernel module files: real ELF64 relocatable objects with the sections that identify a module, and no code. */
+import type { PatchedFunction } from '../../kernel/functions.ts';
+import { patchedSections } from './patched.ts';
+import type { Form, SectionContent } from './patched.ts';
 
 export interface ModuleOptions {
   readonly name?: string;
@@ -9,6 +12,9 @@ export interface ModuleOptions {
   readonly signed?: boolean;
   readonly littleEndian?: boolean;
   readonly modinfo?: readonly string[];
+  /** The functions it lists, and in which form; without them it lists none. */
+  readonly patches?: readonly PatchedFunction[];
+  readonly form?: Form;
 }
 
 export const RELEASE = '6.12.107+deb13-cloud-amd64';
@@ -18,12 +24,6 @@ const NT_GNU_BUILD_ID = 3;
 const SHT_PROGBITS = 1;
 const SHT_STRTAB = 3;
 const SHT_NOTE = 7;
-
-interface SectionContent {
-  readonly name: string;
-  readonly type: number;
-  readonly content: Buffer;
-}
 
 export function aModule(options: ModuleOptions = {}): Buffer {
   const { name = 'livepatch_fix', release = RELEASE, livePatch = true, buildID = MODULE_BUILD_ID, signed = false, littleEndian = true } = options;
@@ -40,8 +40,12 @@ export function aModule(options: ModuleOptions = {}): Buffer {
     { name: '.modinfo', type: SHT_PROGBITS, content: Buffer.from(modinfo.map((pair) => `${pair}\0`).join('')) },
     ...(buildID === null ? [] : [{ name: '.note.gnu.build-id', type: SHT_NOTE, content: buildIDNote(buildID, littleEndian) }]),
   ];
-  const image = writeElf(sections, littleEndian);
+  const image = writeElf([...sections, ...listed(options, sections.length)], littleEndian);
   return signed ? Buffer.concat([image, Buffer.from('SIGNATURE~Module signature appended~\n')]) : image;
+}
+
+function listed({ patches = [], form = 'kernel', littleEndian = true }: ModuleOptions, first: number): readonly SectionContent[] {
+  return patches.length === 0 ? [] : patchedSections(patches, form, { first, littleEndian });
 }
 
 /** An ELF note with a GNU build id, as in /sys/kernel/notes. */
@@ -79,12 +83,15 @@ function writeElf(contents: readonly SectionContent[], littleEndian: boolean): B
   half(sections.length - 1, 62);
   let at = 64;
   let nameAt = 0;
-  for (const [index, { name, type, content }] of sections.entries()) {
+  for (const [index, { name, type, content, flags = 0, link = 0, info = 0 }] of sections.entries()) {
     const header = tableAt + index * 64;
     word(nameAt, header);
     word(type, header + 4);
+    long(flags, header + 8);
     long(at, header + 24);
     long(content.length, header + 32);
+    word(link, header + 40);
+    word(info, header + 44);
     content.copy(image, at);
     at += content.length;
     nameAt += name.length + 1;

@@ -215,49 +215,6 @@ test('a refused file is loaded once it is right', async () => {
   await node.until('it is active', () => node.report()?.state === 'Active');
 });
 
-const REFUSED: Readonly<Record<string, { reason: string; arrange: (node: ReturnType<typeof aNode>) => ReturnType<typeof aWanted> }>> = {
-  'a missing file': {
-    reason: 'FileMissing',
-    arrange(node) {
-      node.machine.files.delete(HOST_PATH);
-      return aWanted();
-    },
-  },
-  'a wrong digest': { reason: 'DigestMismatch', arrange: () => aWanted({ sha256: 'ab'.repeat(32) }) },
-  'a module for another kernel': { reason: 'WrongKernel', arrange: (node) => putting(node, aModule({ release: '6.1.0-1-amd64' })) },
-  'an intent for another kernel': { reason: 'WrongKernel', arrange: () => aWanted({ release: '6.1.0-1-amd64' }) },
-  'another build of the kernel': { reason: 'BuildIDMismatch', arrange: () => aWanted({ buildID: 'ab'.repeat(20) }) },
-  'a module that is no live patch': { reason: 'NotALivePatch', arrange: (node) => putting(node, aModule({ livePatch: false })) },
-  'a file that is no module': { reason: 'NotAModule', arrange: (node) => putting(node, Buffer.from('#!/bin/sh\n')) },
-  'a module cut short': { reason: 'NotAModule', arrange: (node) => putting(node, aModule().subarray(0, 300)) },
-  'a module of another name': { reason: 'NameMismatch', arrange: (node) => putting(node, aModule({ name: 'another' })) },
-  'a locked down kernel': {
-    reason: 'LockedDown',
-    arrange(node) {
-      node.machine.set('/sys/kernel/security/lockdown', 'none [integrity] confidentiality');
-      return aWanted();
-    },
-  },
-};
-
-function putting(node: ReturnType<typeof aNode>, bytes: Buffer) {
-  node.machine.files.set(HOST_PATH, bytes);
-  return aWanted({ sha256: sha256Of(bytes) });
-}
-
-for (const [what, { reason, arrange }] of Object.entries(REFUSED)) {
-  test(`${what} is Refused as ${reason}, and the kernel is never asked`, async () => {
-    await using node = aNode();
-    node.want([arrange(node)]);
-    node.start();
-    await node.settle();
-    assert.deepEqual([node.report()?.state, node.report()?.reason], ['Refused', reason]);
-    await node.machine.clock.sleep(120_000);
-    assert.deepEqual(node.machine.asked, []);
-    assert.equal(node.machine.staged.size, 0);
-  });
-}
-
 test('another module of the same name is Refused as NameTaken and left alone, wanted or withdrawn', async () => {
   await using node = aNode();
   node.machine.loadByHand(aModule({ buildID: OTHER_BUILD_ID }));
@@ -325,6 +282,26 @@ test('a cumulative patch replaces the one before it, which is not loaded again, 
   node.want([aWanted({ desired: 'Absent' }), wantedNewer]);
   await node.settle();
   assert.deepEqual(node.machine.modules, ['livepatch_newer']);
+});
+
+test('a cumulative patch that closes less than what it would replace is refused until that is withdrawn', async () => {
+  await using node = aNode();
+  const older = aModule({ name: 'livepatch_older', buildID: OTHER_BUILD_ID });
+  node.machine.files.set('/older.ko', older);
+  node.machine.behaviours.set('livepatch_older', { replace: true });
+  const wantedOlder = aWanted({ name: 'livepatch_older', hostPath: '/older.ko', sha256: sha256Of(older), cves: ['CVE-2026-1000'] });
+  const before = aWanted({ cves: ['CVE-2026-1000', 'CVE-2026-1001'] });
+  node.want([before]);
+  node.start();
+  await node.settle();
+  node.want([before, wantedOlder]);
+  await node.settle();
+  assert.deepEqual([node.report('livepatch_older')?.state, node.report('livepatch_older')?.reason], ['Refused', 'WouldReopen']);
+  assert.match(node.report('livepatch_older')?.message ?? '', /replaces livepatch_fix and does not close CVE-2026-1001/);
+  assert.deepEqual(node.machine.active, ['livepatch_fix']);
+  node.want([{ ...before, desired: 'Absent' }, wantedOlder]);
+  await node.settle();
+  assert.deepEqual(node.machine.active, ['livepatch_older']);
 });
 
 test('an agent without a report finds a replaced patch as it is', async () => {

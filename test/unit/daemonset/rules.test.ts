@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { memoryFor } from '../../../daemonset/memory.ts';
 import type { Memory } from '../../../daemonset/memory.ts';
 import { RECHECK_SECONDS, lookAgainIn, nextStep } from '../../../daemonset/rules.ts';
-import type { EntryView } from '../../../daemonset/rules.ts';
+import type { EntryView, Reopened } from '../../../daemonset/rules.ts';
 import { STEPS } from '../../../daemonset/steps.ts';
 import type { StepName } from '../../../daemonset/steps.ts';
 import type { Quarantine } from '../../../kernel/journal.ts';
@@ -23,11 +23,12 @@ interface Given {
   readonly module?: LoadedModule;
   readonly otherTransition?: string;
   readonly replacedBy?: string;
+  readonly reopens?: Reopened;
   readonly quarantine?: Quarantine;
   readonly uncommitted?: string;
 }
 
-function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy, quarantine, uncommitted }: Given): EntryView {
+function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy, reopens, quarantine, uncommitted }: Given): EntryView {
   const wanted = aWanted({ desired, reversible });
   return {
     wanted,
@@ -35,6 +36,7 @@ function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, 
     memory: { ...memoryFor(wanted, undefined), fileBuildID: MODULE_BUILD_ID, ...memory },
     otherTransition,
     replacedBy,
+    reopens,
     quarantine,
     uncommitted,
     now: NOW,
@@ -97,6 +99,7 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, replaced by a later one', { ...leftover, replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
   ['wanted, never loaded, a later one there', { replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
 
+  ['wanted, would leave a CVE open again', { reopens: { livePatch: 'livepatch_older', cves: ['CVE-2026-1000'] } }, 'Refuse', 'Refused', 'WouldReopen'],
   ['wanted, quarantined', { quarantine }, 'Quarantine', 'Quarantined', 'QuarantinedAfterBoot'],
   ['wanted, quarantined, a later one there', { quarantine, replacedBy: 'livepatch_newer' }, 'Quarantine', 'Quarantined'],
   ['wanted, quarantined and there', { ...enabled, quarantine }, 'Quarantine', 'Quarantined'],

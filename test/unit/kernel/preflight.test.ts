@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseModule } from '../../../kernel/elf.ts';
 import type { KernelFacts } from '../../../kernel/facts.ts';
-import { refuseFile, refuseLoad } from '../../../kernel/preflight.ts';
+import { refuseFile, refuseFunctions, refuseLoad, refuseMemory } from '../../../kernel/preflight.ts';
 import type { FileFinding, ModuleOrder, RefusalReason } from '../../../kernel/preflight.ts';
+import type { FunctionFacts } from '../../../kernel/tracing.ts';
 import { KERNEL_BUILD_ID, someFacts } from '../../simulated/facts.ts';
 import { RELEASE, aModule } from '../../simulated/module.ts';
 
@@ -70,4 +71,34 @@ test('a fact that is unknown does not refuse: the kernel is asked and answers it
 
 test('a file is recognised whatever the kernel allows now', () => {
   assert.equal(refuseFile(order, holding({ release: '6.1.0-9-amd64' })), undefined);
+});
+
+const aboutFunction = (changes: Partial<FunctionFacts>, position = 0, object = 'vmlinux'): FunctionFacts => ({ function: { object, name: 'show_it', position }, symbols: 1, traceable: true, user: undefined, ...changes });
+
+const FUNCTIONS: readonly (readonly [what: string, facts: FunctionFacts, reason: RefusalReason | undefined, names: readonly string[]])[] = [
+  ['a function that is there once', aboutFunction({}), undefined, []],
+  ['a function that is not there', aboutFunction({ symbols: 0 }), 'FunctionMissing', ['show_it', RELEASE]],
+  ['a function that its module does not have', aboutFunction({ symbols: 0 }, 0, 'ext4'), 'FunctionMissing', ['show_it', 'module ext4']],
+  ['two of them and no position', aboutFunction({ symbols: 2 }), 'FunctionAmbiguous', ['show_it', '2 functions', 'old_sympos']],
+  ['two of them and the second meant', aboutFunction({ symbols: 2 }, 2), undefined, []],
+  ['two of them and the third meant', aboutFunction({ symbols: 2 }, 3), 'FunctionMissing', ['number 3', 'has 2']],
+  ['one that can not be hooked', aboutFunction({ traceable: false }), 'FunctionNotTraceable', ['show_it', 'notrace']],
+  ['one that somebody holds', aboutFunction({ user: 'kprobe mine of bpftrace (PID 812) in pod tools/tracer' }), 'FunctionInUse', ['show_it', 'bpftrace (PID 812) in pod tools/tracer']],
+  ['nothing known', aboutFunction({ symbols: 'unknown', traceable: 'unknown' }), undefined, []],
+];
+
+for (const [what, found, reason, names] of FUNCTIONS) {
+  test(`${what}: ${reason ?? 'not refused'}`, () => {
+    const refusal = refuseFunctions(order, RELEASE, [aboutFunction({}), found]);
+    assert.equal(refusal?.reason, reason);
+    for (const name of names) assert.ok(refusal?.message.includes(name), `${refusal?.message} names ${name}`);
+  });
+}
+
+test('a module is loaded where there is memory for it three times, or nobody knows', () => {
+  assert.equal(refuseMemory(order, 10, 30), undefined);
+  assert.equal(refuseMemory(order, 10, -1), undefined);
+  const refusal = refuseMemory(order, 4 * 1024 * 1024, 5 * 1024 * 1024);
+  assert.equal(refusal?.reason, 'NotEnoughMemory');
+  assert.match(refusal?.message ?? '', /12\.0 MiB .* 5\.0 MiB/);
 });

@@ -116,6 +116,12 @@ test('without a slot a withdrawn live patch leaves the list, so that it is not l
   assert.deepEqual(candidates.map((candidate) => decideIntent(candidate, rollout).livePatches), [[aWanted({ desired: 'Absent' })], []]);
 });
 
+test('other CVEs of the same live patch are published without a slot, since no agent does anything for them', () => {
+  const published = aNodeKernel('n1', { spec: { livePatches: [aWanted({ cves: [] })] } });
+  assert.equal(startsSomething({ livePatches: [aWanted()] }, published), false);
+  assert.equal(startsSomething({ livePatches: [aWanted({ liftQuarantine: 'ticket-7' })] }, published), true);
+});
+
 test('only a new entry starts something; leaving one out does not', () => {
   const published = aNodeKernel('n1', { spec: { livePatches: [aWanted()] } });
   assert.equal(startsSomething({ livePatches: [aWanted()] }, published), false);
