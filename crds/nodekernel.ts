@@ -50,6 +50,7 @@ const WantedLivePatch = z
     sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest the file must have.')),
     replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
     reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),
+    transitionSeconds: z.optional(z.int().check(z.minimum(15), z.maximum(3600), doc("transitionSeconds is the policy's deadline of a transition, after which it is reversed; 75 when absent."))),
     cves: z.optional(z.array(z.string().check(z.maxLength(24))).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes: a cumulative live patch that leaves one open again is refused.', { listType: 'set' }))),
     liftQuarantine: z.optional(liftQuarantine()),
   })
@@ -73,6 +74,16 @@ export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
 export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Quarantined', 'Unknown'] as const;
 export type LivePatchState = (typeof LIVE_PATCH_STATES)[number];
 
+const StalledTask = z
+  .object({
+    pid: z.int().check(z.minimum(0), doc('pid is the id of the task on the node, as /proc shows it.')),
+    process: z.optional(z.int().check(z.minimum(0), doc('process is the process it is a thread of, when it is not the main thread.'))),
+    comm: z.string().check(z.maxLength(64), doc('comm is its name.')),
+    pod: z.optional(z.string().check(z.maxLength(512), doc('pod is namespace/name of the pod it runs in, or the uid when the node has no logs of it; absent for a process of the node.'))),
+    stack: z.optional(z.array(z.string().check(z.maxLength(512))).check(z.maxLength(16), doc('stack is what it sleeps in, innermost function first.', { listType: 'atomic' }))),
+  })
+  .check(doc('A task that holds a transition.'));
+
 const LivePatchReport = z
   .object({
     name: z.string().check(z.maxLength(64), doc("name is the module's name as in /sys/kernel/livepatch.")),
@@ -87,6 +98,7 @@ const LivePatchReport = z
     functions: z.optional(
       z.array(z.string().check(z.maxLength(512))).check(z.maxLength(256), doc('functions are those the kernel shows as patched, as vmlinux:version_proc_show.', { listType: 'atomic' })),
     ),
+    stalledTasks: z.optional(z.array(StalledTask).check(z.maxLength(10), doc('stalledTasks hold the transition, once it has lasted 15 s: the first ten found.', { listMapKeys: ['pid'] }))),
     since: z.string().check(z.maxLength(64), doc('since is when this state began, RFC 3339.')),
   })
   .check(doc('A live patch as seen on the node.'));

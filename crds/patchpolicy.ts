@@ -34,6 +34,17 @@ export const PatchPolicySpec = z
         .check(doc('rollout paces the changes.')),
       { maxInFlight: '25%', failureBudget: 1 },
     ),
+    livePatch: z._default(
+      z
+        .object({
+          transitionSeconds: z._default(
+            z.int().check(z.minimum(15), z.maximum(3600), doc('transitionSeconds is how long a transition may last before it is reversed, the tasks that hold it named; it is never forced. 75: the kernel signals after 15 s, and kpatch gives the tasks 60 s from then.')),
+            75,
+          ),
+        })
+        .check(doc('livePatch says how live patches are loaded.')),
+      { transitionSeconds: 75 },
+    ),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;

@@ -20,6 +20,7 @@ import { createReporter } from './reporter.ts';
 import { lookAgainIn } from './rules.ts';
 import { runStep } from './run.ts';
 import type { Machine } from './run.ts';
+import { makeStallWatch } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import { wakeable } from './wake.ts';
 
@@ -47,6 +48,7 @@ export interface Agent {
 export function createAgent({ machine: { host, clock }, writeStatus, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
+  const stalls = makeStallWatch(host, clock);
   const machine: Machine = { host, clock, journal };
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
@@ -69,13 +71,14 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
     await journal.open();
     const patches = await readPatches(host, [...wanted, ...journal.loads.values()].map(({ name }) => name));
     await aftermath.look(patches, bootID);
-    const entries = decide(wanted, { patches, memories: memories ?? recallAll(current, bootID), journal, bootID, now: clock.monotonic() });
+    const stall = await stalls.look(patches);
+    const entries = decide(wanted, { patches, memories: memories ?? recallAll(current, bootID), journal, stall, bootID, now: clock.monotonic() });
     memories = new Map(entries.map(({ view }) => [view.wanted.name, view.memory]));
     for (const { view, step, changed } of entries) {
       if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
     }
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts }));
-    const status = buildStatus({ object: current, facts: currentFacts, patches, outlooks, previous: reporter.written, agentVersion, now: clock.now() });
+    const status = buildStatus({ object: current, facts: currentFacts, patches, outlooks, stall, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
     const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);

@@ -8,6 +8,8 @@ import type { Memory } from './memory.ts';
 import { began, memoryFor, undone } from './memory.ts';
 import { identityOf, isUndone, nextStep } from './rules.ts';
 import type { EntryView, Reopened } from './rules.ts';
+import { describeStall } from './stalls.ts';
+import type { Stall } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import type { Step, StepName } from './steps.ts';
 
@@ -24,6 +26,7 @@ export interface Seen {
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly memories: ReadonlyMap<string, Memory>;
   readonly journal: { readonly loads: Loads; readonly unwritable: string | undefined };
+  readonly stall: Stall | undefined;
   readonly bootID: string;
   /** Milliseconds of the monotonic clock. */
   readonly now: number;
@@ -49,7 +52,7 @@ export function pickEffect(entries: readonly Entry[]): Entry | undefined {
 /** While these last, the kernel would refuse another change anyway. */
 const KERNEL_WAITS: ReadonlySet<StepName> = new Set(['AwaitModule', 'AwaitTransition', 'AwaitUnload', 'AwaitOther']);
 
-function lookAt(wanted: WantedLivePatch, { patches, memories, journal, bootID, now }: Seen): EntryView {
+function lookAt(wanted: WantedLivePatch, { patches, memories, journal, stall, bootID, now }: Seen): EntryView {
   const kernel = patches.get(wanted.name) ?? { name: wanted.name, livePatch: undefined, module: undefined };
   const otherTransition = [...patches.values()].find(({ name, livePatch }) => name !== wanted.name && livePatch?.transition === 'on')?.name;
   const load = journal.loads.get(wanted.sha256);
@@ -60,6 +63,7 @@ function lookAt(wanted: WantedLivePatch, { patches, memories, journal, bootID, n
     otherTransition,
     replacedBy: undefined,
     reopens: undefined,
+    heldBy: stall && describeStall(stall),
     quarantine: findQuarantine(load, bootID, wanted.liftQuarantine ?? ''),
     uncommitted: load?.outcome === 'Open' ? journal.unwritable : undefined,
     now,

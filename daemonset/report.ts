@@ -7,12 +7,14 @@ import type { KernelPatchState, Phase } from '../kernel/patches.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import { judgeProgressing, judgeReady, judgeStalled } from './conditions.ts';
 import type { Judgement, Outlook } from './conditions.ts';
+import type { Stall } from './stalls.ts';
 
 export interface ReportInput {
   readonly object: NodeKernel;
   readonly facts: KernelFacts;
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly outlooks: readonly Outlook[];
+  readonly stall: Stall | undefined;
   /** What the API server has: its times stay while what they belong to stays. */
   readonly previous: NodeKernelStatus | undefined;
   readonly agentVersion: string;
@@ -24,6 +26,8 @@ const MAX_PATCHES = 64;
 const MAX_FUNCTIONS = 256;
 const MAX_FUNCTION_CHARACTERS = 512;
 const MAX_ACTIVE_CHARACTERS = 512;
+const MAX_COMM_CHARACTERS = 64;
+const MAX_POD_CHARACTERS = 512;
 const MAX_MESSAGE_CHARACTERS = 1024;
 const MAX_CONDITION_CHARACTERS = 4096;
 
@@ -67,7 +71,7 @@ function describeActive(patches: ReadonlyMap<string, KernelPatchState>): string 
   return clip(names.join(','), MAX_ACTIVE_CHARACTERS);
 }
 
-function describeWanted({ wanted, kernel, step, attempts }: Outlook, { previous, now }: ReportInput): readonly LivePatchReport[] {
+function describeWanted({ wanted, kernel, step, attempts }: Outlook, { stall, previous, now }: ReportInput): readonly LivePatchReport[] {
   if (step.state === 'Absent' || step.state === 'Pending') return [];
   const functions = functionsOf(kernel);
   const earlier = previous?.livePatches.find(({ name, state, sha256 }) => name === wanted.name && state === step.state && sha256 === wanted.sha256);
@@ -83,6 +87,7 @@ function describeWanted({ wanted, kernel, step, attempts }: Outlook, { previous,
       ...(attempts > 0 && { attempts }),
       ...(wanted.liftQuarantine !== undefined && { liftQuarantine: wanted.liftQuarantine }),
       ...(functions.length > 0 && { functions }),
+      ...describeStalled(wanted.name, stall),
       since: earlier?.since ?? timestamp(now),
     },
   ];
@@ -99,7 +104,7 @@ const FOREIGN_STATES: Readonly<Record<Phase, LivePatchReport['state'] | undefine
   Unreadable: 'Unknown',
 };
 
-function describeForeign({ patches, outlooks, previous, now }: ReportInput): readonly LivePatchReport[] {
+function describeForeign({ patches, outlooks, stall, previous, now }: ReportInput): readonly LivePatchReport[] {
   const wanted = new Set(outlooks.map((outlook) => outlook.wanted.name));
   return [...patches.values()].flatMap((patch): LivePatchReport[] => {
     const state = FOREIGN_STATES[phaseOf(patch)];
@@ -114,10 +119,24 @@ function describeForeign({ patches, outlooks, previous, now }: ReportInput): rea
         reason: 'Foreign',
         message: 'no KernelPatch asks for it; it is shown and left alone',
         ...(functions.length > 0 && { functions }),
+        ...describeStalled(patch.name, stall),
         since: earlier?.since ?? timestamp(now),
       },
     ];
   });
+}
+
+function describeStalled(livePatch: string, stall: Stall | undefined): Pick<LivePatchReport, 'stalledTasks'> {
+  if (stall?.livePatch !== livePatch || stall.tasks.length === 0) return {};
+  return {
+    stalledTasks: stall.tasks.map(({ tid, pid, comm, stack, pod }) => ({
+      pid: tid,
+      ...(pid !== tid && { process: pid }),
+      comm: clip(comm, MAX_COMM_CHARACTERS),
+      ...(pod && { pod: clip(pod.name ?? pod.uid, MAX_POD_CHARACTERS) }),
+      ...(stack.length > 0 && { stack: stack.map((name) => clip(name, MAX_FUNCTION_CHARACTERS)) }),
+    })),
+  };
 }
 
 function functionsOf({ livePatch }: KernelPatchState): string[] {

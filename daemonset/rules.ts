@@ -33,6 +33,8 @@ export interface EntryView {
   readonly replacedBy: string | undefined;
   /** A live patch whose CVEs loading this one would open again. */
   readonly reopens: Reopened | undefined;
+  /** What holds a transition that lasts, in words. */
+  readonly heldBy: string | undefined;
   /** Why the journal holds this file back. */
   readonly quarantine: Quarantine | undefined;
   /** Why the journal does not say yet that this file was loaded well. */
@@ -63,25 +65,33 @@ export function identityOf({ kernel, memory }: EntryView): 'Ours' | 'Foreign' | 
   return memory.reportedOurs ? 'Ours' : 'Unknown';
 }
 
-function isOverdue({ memory, now }: EntryView, step: Step): boolean {
-  const { deadlineSeconds } = STEPS[step.name];
+/** The policy's word goes before the table's where a transition is waited for. */
+function deadlineOf({ wanted }: EntryView, { name }: Step): number | undefined {
+  const waits = name === 'AwaitTransition' || name === 'AwaitUnload' || name === 'AwaitOther';
+  return (waits ? wanted.transitionSeconds : undefined) ?? STEPS[name].deadlineSeconds;
+}
+
+function isOverdue(view: EntryView, step: Step): boolean {
+  const { memory, now } = view;
+  const deadlineSeconds = deadlineOf(view, step);
   return deadlineSeconds !== undefined && memory.step?.name === step.name && now - memory.step.since >= deadlineSeconds * 1000;
 }
 
 function afterDeadline(view: EntryView, step: Step): Step {
   const { name, desired } = view.wanted;
-  const seconds = STEPS[step.name].deadlineSeconds;
+  const seconds = deadlineOf(view, step);
+  const { heldBy } = view;
   if (step.name === 'AwaitTransition' && desired === 'Loaded') {
     return disable(view, {
       reason: 'TransitionTimeout',
-      message: `the transition of ${name} did not end within ${seconds} s and was reversed: a task sleeps in a function that the patch changes; /proc/PID/patch_state on the node is 0 for it`,
+      message: `the transition of ${name} did not end within ${seconds} s and was reversed: ${heldBy ?? 'a task sleeps in a function that the patch changes; /proc/PID/patch_state on the node is 0 for it'}`,
       retry: true,
     });
   }
   if (step.name === 'AwaitUnload' && desired === 'Absent' && !view.memory.undoing) {
     return enable(view, {
       reason: 'UnloadTimeout',
-      message: `${name} could not be disabled within ${seconds} s and was enabled again: a task sleeps in one of its functions; /proc/PID/patch_state on the node is 1 for it`,
+      message: `${name} could not be disabled within ${seconds} s and was enabled again: ${heldBy ?? 'a task sleeps in one of its functions; /proc/PID/patch_state on the node is 1 for it'}`,
       retry: true,
     });
   }
@@ -112,11 +122,13 @@ function enable(view: EntryView, failure?: Failure): Step {
   return { name: 'Enable', state: 'Transitioning', reason: 'Enabling', message, ...(failure && { failure }) };
 }
 
+const holder = ({ heldBy }: EntryView): string => (heldBy === undefined ? '' : `; ${heldBy}`);
+
 const remove: Rule = (view) => ({ name: 'RemoveModule', state: inProgress(view), reason: 'RemovingModule', message: `the disabled module ${view.wanted.name} is being removed` });
 const awaitModule: Rule = (view) => ({ name: 'AwaitModule', state: inProgress(view), reason: 'ModuleMoving', message: `insmod or rmmod of ${view.wanted.name} is still running` });
 const awaitReadable: Rule = (view) => ({ name: 'AwaitReadable', state: 'Unknown', reason: 'SysfsUnreadable', message: `live patch ${view.wanted.name} is there, and its enabled and transition files can not be read` });
-const awaitTransition: Rule = (view) => ({ name: 'AwaitTransition', state: 'Transitioning', reason: 'Transitioning', message: `the kernel is moving tasks over to ${view.wanted.name}` });
-const awaitUnload: Rule = (view) => ({ name: 'AwaitUnload', state: 'Unloading', reason: 'Disabling', message: `the kernel is moving tasks back from ${view.wanted.name}` });
+const awaitTransition: Rule = (view) => ({ name: 'AwaitTransition', state: 'Transitioning', reason: 'Transitioning', message: `the kernel is moving tasks over to ${view.wanted.name}${holder(view)}` });
+const awaitUnload: Rule = (view) => ({ name: 'AwaitUnload', state: 'Unloading', reason: 'Disabling', message: `the kernel is moving tasks back from ${view.wanted.name}${holder(view)}` });
 const absent: Rule = (view) => ({ name: 'Done', state: 'Absent', reason: 'Absent', message: `${view.wanted.name} is not loaded` });
 
 function fail(failure: Failure): Step {
@@ -190,7 +202,7 @@ const notAlone: Guard = (view) => {
   if (view.otherTransition === undefined) return undefined;
   const { refusal } = view.memory;
   if (refusal?.reason === 'TransitionInProgress') return refuse(refusal.reason, refusal.message);
-  const message = `the transition of live patch ${view.otherTransition} is running, and the kernel does one at a time`;
+  const message = `the transition of live patch ${view.otherTransition} is running, and the kernel does one at a time${holder(view)}`;
   return { name: 'AwaitOther', state: inProgress(view), reason: 'AwaitingTransition', message };
 };
 

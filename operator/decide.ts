@@ -85,7 +85,7 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
     const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
     return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
   });
-  const rollout = decideRollout(candidates, policy.spec.rollout, quarantines, view.now);
+  const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
   const verdicts = candidates.flatMap((candidate) => judgeNode(candidate, rollout, view.now));
   return {
     nodes: nodes.map(({ name }) => name),

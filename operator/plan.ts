@@ -84,10 +84,11 @@ function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, report: No
   const consent = { policy: policy.metadata.name, maxDisruption: policy.spec.maxDisruption };
   const decision = chooseWay(entry, withdrawn, report, consent);
   const plan = { kernelPatch, action: decision.action, reason: decision.reason, message: decision.message };
+  const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: policy.spec.livePatch.transitionSeconds });
   if (!entry.livePatch) return plan;
-  if (decision.action === 'LivePatch') return { ...plan, livePatch: wantedLivePatch(kernelPatch, entry, entry.livePatch, 'Loaded') };
+  if (decision.action === 'LivePatch') return { ...plan, livePatch: wanted(entry.livePatch, 'Loaded') };
   if (!withdrawn) return plan;
-  if (entry.livePatch.reversible) return { ...plan, livePatch: wantedLivePatch(kernelPatch, entry, entry.livePatch, 'Absent') };
+  if (entry.livePatch.reversible) return { ...plan, livePatch: wanted(entry.livePatch, 'Absent') };
   return { ...plan, message: `${plan.message}; it is not reversible, where it is loaded it stays until the next boot` };
 }
 

@@ -23,7 +23,7 @@ export function isPublished(wanted: WantedLivePatch, nodeKernel: NodeKernel | un
 }
 
 function withoutNotes(wanted: WantedLivePatch): WantedLivePatch {
-  return { ...wanted, cves: [] };
+  return { ...wanted, cves: [], transitionSeconds: 0 };
 }
 
 /** True when the report is about the intent as it is now. */

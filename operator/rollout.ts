@@ -7,8 +7,19 @@ import type { Slot } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
 import type { Quarantines } from './quarantine.ts';
 
-/** 10 min: a load takes a second and a stalled transition is undone by the agent after about 75 s (kpatch's 15 s + 60 s), so a node that needs longer will not end by itself. */
+/** 10 min: a load takes a second and a stalled transition is undone by the agent after 75 s by default, so a node that needs longer will not end by itself. */
 export const SLOT_SECONDS = 600;
+/** The agent tries a transition three times (daemonset/rules.ts, MAX_ATTEMPTS); what it does besides leaves 375 s of the 10 min. */
+const ATTEMPTS = 3;
+const BESIDE_TRANSITIONS_SECONDS = 375;
+
+/** When the operator stops waiting for a node, in seconds from the start. */
+export function slotSeconds(transitionSeconds: number): number {
+  return Math.max(SLOT_SECONDS, ATTEMPTS * transitionSeconds + BESIDE_TRANSITIONS_SECONDS);
+}
+
+/** How a policy paces the changes of its nodes. */
+export type Pacing = PatchPolicySpec['rollout'] & PatchPolicySpec['livePatch'];
 
 /** One node of a policy as the rollout sees it. */
 export interface Candidate {
@@ -66,10 +77,10 @@ export function startable({ plan, nodeKernel }: Candidate, { halts, quarantines 
  * are free ones, by name; one that holds it already has it renewed, so that every start is preceded by a write of the slots. All other
  * slots are released. Slots past their deadline count no more.
  */
-export function decideRollout(candidates: readonly Candidate[], rollout: PatchPolicySpec['rollout'], quarantines: Quarantines, now: number): Rollout {
+export function decideRollout(candidates: readonly Candidate[], rollout: Pacing, quarantines: Quarantines, now: number): Rollout {
   const halts = haltsOf(candidates, rollout.failureBudget, now);
   const stops = { halts, quarantines };
-  const fresh = (node: string): Slot => ({ node, since: instant(now), deadline: instant(now + SLOT_SECONDS * 1000) });
+  const fresh = (node: string): Slot => ({ node, since: instant(now), deadline: instant(now + slotSeconds(rollout.transitionSeconds) * 1000) });
   const kept = new Map<string, Slot>();
   const granted = new Set<string>();
   const queue: string[] = [];

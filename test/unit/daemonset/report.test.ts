@@ -5,6 +5,7 @@ import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
 import type { LivePatchState, Plan } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
+import type { Stall } from '../../../daemonset/stalls.ts';
 import type { StepName } from '../../../daemonset/steps.ts';
 import type { KernelPatchState } from '../../../kernel/patches.ts';
 import { someFacts } from '../../simulated/facts.ts';
@@ -40,13 +41,14 @@ const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
   module: { initState: 'live', buildID: 'unknown' },
 });
 
-function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string }) {
-  const { plan, outlooks = [], patches = [], previous, now = '2026-11-24T09:00:00Z' } = changes;
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall }) {
+  const { plan, outlooks = [], patches = [], stall, previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
     facts: someFacts(),
     patches: new Map(patches.map((patch) => [patch.name, patch])),
     outlooks,
+    stall,
     previous,
     agentVersion: '0.1.0',
     now: new Date(now),
@@ -144,7 +146,8 @@ test('whatever was seen, the report keeps within the bounds of the protocol', ()
   const functions = Array.from({ length: 300 }, (_, index) => `vmlinux:${'f'.repeat(600)}${index}`);
   const patches = Array.from({ length: 80 }, (_, index) => foreign(`vendor_fix_with_a_long_name_${index}`, functions));
   const long = outlook('Failed');
-  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches });
+  const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks } });
   const parsed = z.safeParse(NodeKernelStatus, status);
   assert.deepEqual(parsed.error?.issues ?? [], []);
 });

@@ -23,13 +23,15 @@ interface Given {
   readonly module?: LoadedModule;
   readonly otherTransition?: string;
   readonly replacedBy?: string;
+  readonly transitionSeconds?: number;
+  readonly heldBy?: string;
   readonly reopens?: Reopened;
   readonly quarantine?: Quarantine;
   readonly uncommitted?: string;
 }
 
-function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, module, otherTransition, replacedBy, reopens, quarantine, uncommitted }: Given): EntryView {
-  const wanted = aWanted({ desired, reversible });
+function aView({ desired = 'Loaded', reversible = true, transitionSeconds, memory = {}, livePatch, module, otherTransition, replacedBy, heldBy, reopens, quarantine, uncommitted }: Given): EntryView {
+  const wanted = aWanted({ desired, reversible, ...(transitionSeconds && { transitionSeconds }) });
   return {
     wanted,
     kernel: { name: wanted.name, livePatch, module },
@@ -37,6 +39,7 @@ function aView({ desired = 'Loaded', reversible = true, memory = {}, livePatch, 
     otherTransition,
     replacedBy,
     reopens,
+    heldBy,
     quarantine,
     uncommitted,
     now: NOW,
@@ -119,6 +122,9 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, in transition for 74 s', { ...enabling, memory: since('AwaitTransition', 74) }, 'AwaitTransition', 'Transitioning'],
   ['wanted, in transition for 75 s', { ...enabling, memory: since('AwaitTransition', 75) }, 'Disable', 'Unloading'],
   ['not wanted, being disabled for 75 s', { ...absent, ...disabling, memory: since('AwaitUnload', 75) }, 'Enable', 'Transitioning'],
+  ['wanted, in transition for 20 s, the policy gives 20', { ...enabling, transitionSeconds: 20, memory: since('AwaitTransition', 20) }, 'Disable', 'Unloading'],
+  ['wanted, in transition for 599 s, the policy gives 600', { ...enabling, transitionSeconds: 600, memory: since('AwaitTransition', 599) }, 'AwaitTransition', 'Transitioning'],
+  ['not wanted, being disabled for 20 s, the policy gives 20', { ...absent, ...disabling, transitionSeconds: 20, memory: since('AwaitUnload', 20) }, 'Enable', 'Transitioning'],
   ['undoing a load, in transition', { ...enabling, memory: { undoing: true, failure } }, 'Disable', 'Unloading'],
   ['undoing a load, being disabled', { ...disabling, memory: { undoing: true, failure } }, 'AwaitUnload', 'Unloading'],
   ['undoing a load, module left', { ...leftover, memory: { undoing: true, failure } }, 'RemoveModule', 'Unloading'],
@@ -160,6 +166,12 @@ test('a quarantine names the file, how to lift it, and that the patch is still t
 
 test('an active patch that the journal does not have as committed says what a boot would do', () => {
   assert.match(nextStep(aView({ ...enabled, uncommitted: 'ENOSPC' })).message, /quarantine it: ENOSPC/);
+});
+
+test('what holds a transition is named while it lasts, and when it is given up', () => {
+  const heldBy = 'held by cat (PID 812) in pod default/web';
+  for (const given of [enabling, disabling, { otherTransition: 'vendor_fix' }]) assert.match(nextStep(aView({ ...given, ...(given === disabling && absent), heldBy })).message, /held by cat/);
+  assert.match(nextStep(aView({ ...enabling, heldBy, memory: since('AwaitTransition', 75) })).failure?.message ?? '', /75 s and was reversed: held by cat/);
 });
 
 test('a wait is looked at within a tenth of its length, from 20 ms to a second', () => {

@@ -60,7 +60,7 @@ export function aReport(fields: Omit<Partial<NodeKernelStatus>, 'kernel'> & { re
 }
 
 export function aWanted(fields: Partial<WantedLivePatch> = {}): WantedLivePatch {
-  return { name: 'livepatch_a', kernelPatch: 'fix-a', desired: 'Loaded', release: RELEASE, hostPath: '/var/lib/livepatches/a.ko', sha256: SHA, replace: true, reversible: true, cves: ['CVE-2026-31431'], ...fields };
+  return { name: 'livepatch_a', kernelPatch: 'fix-a', desired: 'Loaded', release: RELEASE, hostPath: '/var/lib/livepatches/a.ko', sha256: SHA, replace: true, reversible: true, cves: ['CVE-2026-31431'], transitionSeconds: 75, ...fields };
 }
 
 export function aLivePatchReport(fields: Partial<LivePatchReport> = {}): LivePatchReport {

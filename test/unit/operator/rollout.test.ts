@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { LivePatchReport } from '../../../crds/nodekernel.ts';
 import { decideIntent, startsSomething } from '../../../operator/intent.ts';
 import { planNode } from '../../../operator/plan.ts';
-import { decideRollout, limitOf } from '../../../operator/rollout.ts';
+import { decideRollout, limitOf, slotSeconds } from '../../../operator/rollout.ts';
 import type { Candidate } from '../../../operator/rollout.ts';
 import type { Slot } from '../../../operator/progress.ts';
 import { NOW, RELEASE, aKernelPatch, aLivePatch, aLivePatchReport, aNode, aNodeKernel, aPolicy, aReport, aWanted } from './builders.ts';
@@ -28,13 +28,17 @@ function aCandidate(name: string, { published = false, state, current = true, sl
 }
 
 function decided(candidates: readonly Candidate[], maxInFlight = '1', failureBudget = 1) {
-  const rollout = decideRollout(candidates, { maxInFlight, failureBudget }, [], NOW);
+  const rollout = decideRollout(candidates, { maxInFlight, failureBudget, transitionSeconds: 75 }, [], NOW);
   return { slots: [...rollout.slots.values()], granted: [...rollout.granted], halted: [...rollout.halts.keys()], nextDeadline: rollout.nextDeadline, rollout };
 }
 
 for (const [count, selected, limit] of [['3', 100, 3], ['25%', 4, 1], ['25%', 5, 2], ['1%', 5000, 50], ['100%', 7, 7], ['25%', 2, 1], ['25%', 0, 0]] as const) {
   test(`${count} of ${selected} nodes is ${limit} at once`, () => assert.equal(limitOf(count, selected), limit));
 }
+
+test('a slot lasts for three transitions as long as the policy lets them, and ten minutes at least', () => {
+  assert.deepEqual([15, 75, 600, 3600].map(slotSeconds), [600, 600, 2175, 11_175]);
+});
 
 test('as many nodes start as there are slots, by name', () => {
   const { slots, granted, nextDeadline } = decided(['n3', 'n1', 'n2'].sort().map((name) => aCandidate(name)), '2');
@@ -116,8 +120,8 @@ test('without a slot a withdrawn live patch leaves the list, so that it is not l
   assert.deepEqual(candidates.map((candidate) => decideIntent(candidate, rollout).livePatches), [[aWanted({ desired: 'Absent' })], []]);
 });
 
-test('other CVEs of the same live patch are published without a slot, since no agent does anything for them', () => {
-  const published = aNodeKernel('n1', { spec: { livePatches: [aWanted({ cves: [] })] } });
+test('other CVEs and another deadline of the same live patch are published without a slot, since no agent does anything for them', () => {
+  const published = aNodeKernel('n1', { spec: { livePatches: [aWanted({ cves: [], transitionSeconds: 600 })] } });
   assert.equal(startsSomething({ livePatches: [aWanted()] }, published), false);
   assert.equal(startsSomething({ livePatches: [aWanted({ liftQuarantine: 'ticket-7' })] }, published), true);
 });
