@@ -1,9 +1,12 @@
 /** The real agent with its journal on a simulated machine. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { JOURNAL_PATH } from '../../../daemonset/journal.ts';
+import { pino } from 'pino';
+import { JOURNAL_PATH, makeJournal } from '../../../daemonset/journal.ts';
 import { encodeRecord, parseJournal } from '../../../kernel/journal.ts';
 import type { JournalRecord } from '../../../kernel/journal.ts';
+import { simulatedClock } from '../../simulated/clock.ts';
+import { SimulatedMachine } from '../../simulated/host.ts';
 import { aModule } from '../../simulated/module.ts';
 import { HOST_PATH, aNode, aWanted, sha256Of } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
@@ -200,6 +203,15 @@ test('a torn record behind a quarantine hides nothing, and is gone before anythi
   await node.settle();
   assert.deepEqual([node.report()?.state, node.report('other_fix')?.state], ['Quarantined', 'Active']);
   assert.deepEqual(kinds(node), ['Attempt', 'Attempt', 'Committed']);
+});
+
+test('a record that follows a torn one is written so that it can be read', async () => {
+  const machine = new SimulatedMachine(simulatedClock());
+  machine.files.set(JOURNAL_PATH, Buffer.from(`${encodeRecord(open)}${encodeRecord(open).slice(0, 30)}`));
+  const journal = makeJournal(machine.host, pino({ level: 'silent' }));
+  await journal.open();
+  await journal.record({ kind: 'Committed', sha256: open.sha256 });
+  assert.equal(parseJournal(machine.files.get(JOURNAL_PATH) ?? Buffer.alloc(0)).records.length, 2);
 });
 
 test('a journal over its bound is compacted, and its quarantines stay', async () => {

@@ -40,6 +40,31 @@ test('a name that is no name of a function makes the list unknown', () => {
   for (const name of ['', 'two words', '1st', 'x'.repeat(600)]) assert.equal(functionsOf(aModule({ patches: [{ object: 'vmlinux', name, position: 0 }] })), 'unknown', name);
 });
 
+const ONE: PatchedFunction = { object: 'vmlinux', name: 'version_proc_show', position: 0 };
+/** Where the first function and the second one are in .data: behind klp_patch and two elements of klp_object (test/simulated/patched.ts). */
+const FIRST_AT = 64 + 2 * 168;
+const SECOND_AT = FIRST_AT + 152;
+
+/** The relocation for a place of .data: r_offset, r_info, r_addend. */
+function relocationOf(bytes: Buffer, place: number): number {
+  const offset = Buffer.alloc(8);
+  offset.writeBigUInt64LE(BigInt(place));
+  for (let at = bytes.indexOf(offset); at !== -1; at = bytes.indexOf(offset, at + 1)) if (bytes.readUInt32LE(at + 8) === 1) return at;
+  throw new Error(`no relocation for ${place}`);
+}
+
+test('an array whose elements are not at equal distances is unknown', () => {
+  const bytes = aModule({ patches: [ONE, { ...ONE, name: 'another' }] });
+  for (const place of [SECOND_AT + 8, SECOND_AT]) bytes.writeBigUInt64LE(BigInt(place + 8), relocationOf(bytes, place));
+  assert.equal(functionsOf(bytes), 'unknown');
+});
+
+test('a name with anything but code behind it is no function', () => {
+  const bytes = aModule({ patches: [ONE] });
+  bytes.writeUInt32LE(3, relocationOf(bytes, FIRST_AT + 8) + 12);
+  assert.equal(functionsOf(bytes), 'unknown');
+});
+
 /** Where each section's content and header are is different in each form, so bytes are changed everywhere. */
 const ORIGINALS = FORMS.map((form) => aModule({ patches: FUNCTIONS, form }));
 const AT_ALL_TIMES = new Set(FUNCTIONS.map(({ name }) => name));
