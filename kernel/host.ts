@@ -22,7 +22,8 @@ export interface Host {
   /** A regular file of the node, or undefined when there is none. Throws FileTooLarge, HostUnreadable. */
   read(path: string, limitBytes: number): Promise<Buffer | undefined>;
   /**
-   * Shows a file of the node to `visit` in pieces of whole lines, each valid during the call only, so that a file of any size costs one buffer.
+   * Shows a list that the kernel makes up to `visit` in pieces of whole lines, each valid during the call only, so that a list of any size costs one
+   * buffer. It is read at once: the kernel gives a page or a line with each read, and thousands of trips to a thread would take longer than the reading.
    * A device is read to where it would wait. Returns whether the file is there. Throws FileTooLarge, HostUnreadable.
    */
   scan(path: string, limitBytes: number, visit: (lines: Buffer) => void): Promise<boolean>;
@@ -208,14 +209,14 @@ interface Scan {
 }
 
 /** One buffer for all: what is behind the last newline moves to the front. A line longer than the buffer is shown in pieces. */
-async function scanLines(resolved: string, { path, limitBytes, visit }: Scan): Promise<boolean> {
-  const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
+function scanLines(resolved: string, { path, limitBytes, visit }: Scan): boolean {
+  const file = openSync(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const buffer = Buffer.allocUnsafe(READ_CHUNK_BYTES);
     let kept = 0;
     let total = 0;
     for (;;) {
-      const bytesRead = await readOrEnd(file, buffer, kept);
+      const bytesRead = readOrEnd(file, buffer, kept);
       if (bytesRead === 0) break;
       total += bytesRead;
       if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
@@ -228,15 +229,15 @@ async function scanLines(resolved: string, { path, limitBytes, visit }: Scan): P
     if (kept > 0) visit(buffer.subarray(0, kept));
     return true;
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
 /** The kernel log answers EAGAIN when everything was read, and EPIPE when what came next has been overwritten: then it goes on behind it. */
-async function readOrEnd(file: FileHandle, buffer: Buffer, offset: number): Promise<number> {
+function readOrEnd(file: number, buffer: Buffer, offset: number): number {
   for (let overwritten = 0; overwritten < MAX_OVERWRITTEN; overwritten += 1) {
     try {
-      return (await file.read(buffer, offset, buffer.length - offset, null)).bytesRead;
+      return readSync(file, buffer, offset, buffer.length - offset, null);
     } catch (error) {
       if (errnoOf(error) === 'EAGAIN') return 0;
       if (errnoOf(error) !== 'EPIPE') throw error;

@@ -65,7 +65,7 @@ async function findTracefs(host: Host): Promise<string | undefined> {
 }
 
 async function count(host: Host, path: string, counter: SymbolCounter): Promise<boolean> {
-  return (await look(host, path, (lines) => counter.accept(lines))) && counter.lines > 0;
+  return (await look(host, path, (lines) => counter.accept(lines))) && counter.any;
 }
 
 /** False: it is not there or can not be read. A limit of 0 only asks whether it is there. */
