@@ -21,6 +21,9 @@ export interface World {
   readonly say: Say;
 }
 
+/** Seconds from a reset to the agent's report of the new boot: kernel and kubelet take about 60 under emulation. */
+export const BOOT = 240 + AGENT_START;
+
 /** The kernel all nodes of a fleet boot. */
 export const runningRelease = (world: World) => world.fleet.image.kernels[0];
 
@@ -69,12 +72,21 @@ export async function untilNodes(world: World, what: string, seconds: number, lo
   return nodes;
 }
 
+/** As untilNodes, of one node. */
+export async function untilNode(world: World, { name, what, seconds }: { readonly name: string; readonly what: string; readonly seconds: number }, look: (node: NodeKernel) => boolean): Promise<NodeKernel> {
+  const nodes = await untilNodes(world, `${name}: ${what}`, seconds, (node) => node.metadata.name !== name || look(node));
+  return nodes.find(({ metadata }) => metadata.name === name) as NodeKernel;
+}
+
 /** The report is about the intent that is there now. */
 export const isCurrent = (node: NodeKernel) => node.status?.observedGeneration === node.metadata.generation;
 export const patchOf = (status: NodeKernelStatus | undefined, name: string) => status?.livePatches.find((patch) => patch.name === name);
 
 /** What the patched function shows: /proc/version. */
 export const effect = (node: Machine) => node.must('cat /proc/version').then((text) => text.trim());
+
+/** Another one is another boot. */
+export const bootOf = (node: Machine) => node.must('cat /proc/sys/kernel/random/boot_id').then((text) => text.trim());
 
 /** How often the kernel was asked to enable this patch since boot, from its own log. */
 export async function timesEnabled(node: Machine, name: string): Promise<number> {

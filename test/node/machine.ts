@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { HOST_SEEN_BY_GUESTS } from '../cluster/control-plane.ts';
 import { must, startDaemon, tailOf } from '../process.ts';
 import type { Daemon } from '../process.ts';
-import { GiveUp } from '../wait.ts';
+import { GiveUp, waitFor } from '../wait.ts';
 import type { NodeImage } from './image.ts';
 import { Qmp } from './qmp.ts';
 import { Shell } from './shell.ts';
@@ -101,6 +101,15 @@ export class Machine {
     } finally {
       server.close();
     }
+  }
+
+  /** Answers commands again in another boot than `bootID`, which is that of /proc/sys/kernel/random/boot_id. Whoever reset it, QEMU stays. */
+  async rebooted(bootID: string, seconds = 240): Promise<void> {
+    await waitFor(`${this.options.name} to boot again`, { seconds, every: 500 }, async () => {
+      const { code, output } = await this.run('cat /proc/sys/kernel/random/boot_id', 5);
+      return (code === 0 && output.trim() !== bootID) || undefined;
+    });
+    await this.#answer(30);
   }
 
   /** The power is cut: what was not on the disk is lost. The machine can boot again. */

@@ -9,11 +9,16 @@ static atomic_t generation = ATOMIC_INIT(0);
 
 int kp_sleeper_wait(void);
 
-/* Killable, not interruptible: the signal that the kernel sends to tasks that hold a transition must not free it. */
+static bool interruptible;
+module_param(interruptible, bool, 0);
+
+/* Killable only, as a parent in vfork is: the signal that the kernel sends to tasks that hold a transition does not free it. */
 noinline int kp_sleeper_wait(void)
 {
 	int before = atomic_read(&generation);
 
+	if (interruptible)
+		return wait_event_interruptible(queue, atomic_read(&generation) != before);
 	return wait_event_killable(queue, atomic_read(&generation) != before);
 }
 

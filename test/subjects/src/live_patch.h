@@ -2,7 +2,8 @@
 /*
  * A live patch of version_proc_show: afterwards /proc/version ends with "[closed by MARK]", so that the effect can be read on the node.
  * A subject defines MARK and includes this file; REPLACE says whether it is cumulative. With HELD it also patches kp_sleeper_wait of
- * kp_sleeper.ko, so that the transition lasts until the reader of /proc/kp_sleeper is let go.
+ * kp_sleeper.ko, so that the transition lasts until the reader of /proc/kp_sleeper is let go. ALSO is one more function of the kernel that it
+ * is to patch, NEW_FUNCTION what with; a subject that the kernel must not get far with has one that can not be patched. BEFORE runs first.
  */
 #include <linux/kernel.h>
 #include <linux/livepatch.h>
@@ -20,8 +21,18 @@ static int patched_version_proc_show(struct seq_file *m, void *v)
 	return 0;
 }
 
+#ifndef NEW_FUNCTION
+#define NEW_FUNCTION patched_version_proc_show
+#endif
+#ifndef BEFORE
+#define BEFORE
+#endif
+
 static struct klp_func kernel_functions[] = {
 	{ .old_name = "version_proc_show", .new_func = patched_version_proc_show },
+#ifdef ALSO
+	{ .old_name = ALSO, .new_func = NEW_FUNCTION },
+#endif
 	{ }
 };
 
@@ -49,6 +60,7 @@ static struct klp_patch patch = { .mod = THIS_MODULE, .objs = objects, .replace 
 
 static int subject_init(void)
 {
+	BEFORE;
 	return klp_enable_patch(&patch);
 }
 

@@ -1,0 +1,4 @@
+#define MARK "kp_null"
+#define ALSO "cmdline_proc_show"
+#define NEW_FUNCTION NULL
+#include "live_patch.h"

@@ -1,0 +1,3 @@
+#define MARK "kp_panic"
+#define BEFORE panic("kp_panic was loaded")
+#include "live_patch.h"
