@@ -134,11 +134,16 @@ function isKernelsOwn(path: string): boolean {
 function readNow(real: string, path: string, limitBytes: number): Buffer {
   const file = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const buffer = Buffer.allocUnsafe(limitBytes + 1);
+    const chunks: Buffer[] = [];
     let total = 0;
-    for (let bytesRead = -1; bytesRead !== 0 && total <= limitBytes; total += bytesRead) bytesRead = readSync(file, buffer, total, buffer.length - total, null);
-    if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
-    return buffer.subarray(0, total);
+    for (;;) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, limitBytes + 1));
+      const bytesRead = readSync(file, buffer);
+      if (bytesRead === 0) return Buffer.concat(chunks, total);
+      total += bytesRead;
+      if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
+      chunks.push(buffer.subarray(0, bytesRead));
+    }
   } finally {
     closeSync(file);
   }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as fc from 'fast-check';
 import { KernelPatchError, codeOf } from '../../../kernel/errors.ts';
+import { readFacts } from '../../../kernel/facts.ts';
 import { findUnpatched, phaseOf, readPatches } from '../../../kernel/patches.ts';
 import type { KernelPatchState, Phase } from '../../../kernel/patches.ts';
 import { simulatedClock } from '../../simulated/clock.ts';
@@ -80,3 +82,38 @@ for (const [phase, state] of PHASES) {
     assert.equal(phaseOf({ name: 'x', ...state }), phase);
   });
 }
+
+test('whatever sysfs and procfs have, patches and facts are read, and every switch is on, off or unknown', async () => {
+  const text = fc.oneof(fc.constantFrom('', '0', '1', '1\n', 'Y', 'N', 'live', 'coming', 'going', '[none] integrity', '2', '-1', '0x1'), fc.string(), fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes).toString('latin1')));
+  const file = fc.constantFrom(...READ);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(file, text), { maxLength: 12 }), fc.array(file, { maxLength: 3 }), async (contents, gone) => {
+      const machine = new SimulatedMachine(simulatedClock());
+      machine.loadByHand(aModule());
+      for (const [path, content] of contents) machine.set(path, content);
+      for (const path of gone) machine.files.delete(path);
+      for (const patch of (await readPatches(machine.host, ['livepatch_fix', 'absent'])).values()) assertWellFormed(patch);
+      const facts = await readFacts(machine.host);
+      assert.ok(SWITCHES.has(facts.ftrace) && SWITCHES.has(facts.modulesDisabled) && SWITCHES.has(facts.signaturesEnforced));
+      assert.ok(Number.isInteger(facts.taint) && facts.taint >= -1);
+      assert.match(facts.buildID, /^(unknown|[0-9a-f]+)$/);
+    }),
+    { numRuns: 10_000 },
+  );
+});
+
+function assertWellFormed(patch: KernelPatchState): void {
+  const { livePatch, module } = patch;
+  if (livePatch !== undefined) for (const each of [livePatch.enabled, livePatch.transition, ...livePatch.objects.map(({ patched }) => patched)]) assert.ok(SWITCHES.has(each), each);
+  assert.match(module?.buildID ?? 'unknown', /^(unknown|[0-9a-f]+)$/);
+  phaseOf(patch);
+}
+
+const SWITCHES: ReadonlySet<string> = new Set(['on', 'off', 'unknown']);
+const READ = [
+  '/sys/kernel/livepatch/livepatch_fix/enabled', '/sys/kernel/livepatch/livepatch_fix/transition', '/sys/kernel/livepatch/livepatch_fix/vmlinux/patched',
+  '/sys/kernel/livepatch/livepatch_fix/ext4/patched', '/sys/kernel/livepatch/other/enabled', '/sys/module/ext4/initstate', '/sys/module/livepatch_fix/initstate',
+  '/sys/module/livepatch_fix/notes/.note.gnu.build-id', '/sys/kernel/notes', '/sys/kernel/security/lockdown', '/sys/module/module/parameters/sig_enforce',
+  '/proc/sys/kernel/tainted', '/proc/sys/kernel/ftrace_enabled', '/proc/sys/kernel/modules_disabled', '/proc/sys/kernel/kexec_load_disabled',
+  '/proc/sys/kernel/random/boot_id', '/proc/sys/kernel/osrelease', '/proc/uptime', '/proc/meminfo',
+] as const;

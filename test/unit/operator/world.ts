@@ -10,8 +10,8 @@ import type { NodeView, View } from '../../../operator/observe.ts';
 import { limitOf } from '../../../operator/rollout.ts';
 import { NOW, aLivePatchReport, aNode, aReport, aView } from './builders.ts';
 
-/** What comes of a load on this node. A silent one's agent never writes. */
-export type Nature = 'Works' | 'Fails' | 'Refuses' | 'Silent';
+/** What comes of a load on this node. A silent one's agent never writes; one that quarantines went down with the load. */
+export type Nature = 'Works' | 'Fails' | 'Refuses' | 'Quarantines' | 'Silent';
 
 /** On every node from the start, loaded by somebody else. */
 export const FOREIGN = 'foreign_patch';
@@ -135,13 +135,16 @@ function swapped<T extends { readonly metadata: NodeKernel['metadata'] }>(object
   return stored;
 }
 
+/** The end of a load that does not work. */
+const REFUSALS: Readonly<Partial<Record<Nature, LivePatchReport['state']>>> = { Refuses: 'Refused', Fails: 'Failed', Quarantines: 'Quarantined' };
+
 /** One step towards what is wanted, and what is reported of it; nothing once it is gone. */
 function carryOut({ nature, loaded, busy }: Machine, { name, kernelPatch, sha256, desired }: WantedLivePatch): LivePatchReport | undefined {
   const report = (state: LivePatchReport['state']) => aLivePatchReport({ name, kernelPatch, sha256, state, reason: state });
   const there = loaded.has(name);
   if (there === (desired === 'Loaded')) return there ? report('Active') : undefined;
-  if (desired === 'Loaded' && nature === 'Refuses') return report('Refused');
-  if (desired === 'Loaded' && nature === 'Fails') return report('Failed');
+  const refusal = desired === 'Loaded' ? REFUSALS[nature] : undefined;
+  if (refusal !== undefined) return report(refusal);
   if (!busy.has(name)) {
     busy.add(name);
     return report(there ? 'Unloading' : 'Loading');
