@@ -15,8 +15,8 @@ export async function loadSleeper(world: World, node: Machine, parameters = ''):
   await node.must(`insmod ${SLEEPER} ${parameters}`);
 }
 
-export async function untilAsleep(node: Machine): Promise<void> {
-  await waitFor('a task to sleep in the function', { seconds: SOON }, async () => (await node.run('grep -l kp_sleeper_wait /proc/[0-9]*/stack')).code === 0 || undefined);
+export async function untilAsleep(node: Machine, seconds = SOON): Promise<void> {
+  await waitFor('a task to sleep in the function', { seconds }, async () => (await node.run('grep -l kp_sleeper_wait /proc/[0-9]*/stack')).code === 0 || undefined);
 }
 
 /** Both nodes' kernels are in the transition of kp_held afterwards and stay in it until `letGo`. */

@@ -64,14 +64,14 @@ const at = (name: string, sha256: string | undefined) => ({ name, source: { host
 /** A good live patch on nodes that can not take it, until they can. */
 async function refuseNodes(world: World, first: Machine, second: Machine): Promise<void> {
   await loadByHand(world, first, 'kp_prober');
-  await second.must('sysctl -q kernel.ftrace_enabled=0');
+  await second.must('echo 0 >/proc/sys/kernel/ftrace_enabled');
   await apply(world, livePatch(world, 'first', await place(world, 'kp_first')));
   const reports = await untilNodes(world, 'a function in use and ftrace off', SOON, (node) => isCurrent(node) && node.status?.state === 'Refused');
   assertRefused(reports[0], 'kp_first', 'FunctionInUse', 'version_proc_show, and a kprobe of a kernel module');
   assertRefused(reports[1], 'kp_first', 'FtraceDisabled', 'sysctl kernel.ftrace_enabled=1');
 
   await first.must('rmmod kp_prober');
-  await second.must('sysctl -q kernel.ftrace_enabled=1');
+  await second.must('echo 1 >/proc/sys/kernel/ftrace_enabled');
   const later = await untilNodes(world, 'the function free, and no room for the journal', RECHECK, ({ metadata, status }) =>
     metadata.name === first.options.name ? status?.state === 'Active' : patchOf(status, 'kp_first')?.reason === 'JournalUnwritable');
   assertRefused(later[1], 'kp_first', 'JournalUnwritable', 'ENOSPC');

@@ -20,7 +20,8 @@ export const stall: Scenario = {
     await loadSleeper(world, second, 'interruptible=1');
     await apply(world, sleepingPod(first.options.name));
     await second.must(SLEEP);
-    for (const node of [first, second]) await untilAsleep(node);
+    await untilAsleep(first, AGENT_START);
+    await untilAsleep(second);
 
     await apply(world, livePatch(world, 'held', await place(world, 'kp_held')), policy({ livePatch: { transitionSeconds: TRANSITION_SECONDS } }));
     const named = await untilNode(world, { name: first.options.name, what: 'the pod that holds the transition to be named', seconds: AGENT_START + SIGNAL_SECONDS }, ({ status }) => patchOf(status, 'kp_held')?.stalledTasks !== undefined);
