@@ -97,7 +97,8 @@ async function readUsers(host: Host, tracefs: string, functions: readonly Patche
 async function describeUser(host: Host, tracefs: string, name: string): Promise<string> {
   const events = await matchingLines(host, `${tracefs}/kprobe_events`, new RegExp(`^[pr]\\S*:(\\S+) (?:\\w+:)?${RegExp.escape(name)}(?:\\+0(?:x0)?)?(?: |$)`));
   if (events.length > 0) return (await Promise.all(events.map((event) => describeEvent(host, event)))).join(', ');
-  const probes = await matchingLines(host, KPROBE_LIST, new RegExp(`^\\S+ +([kr]) +${RegExp.escape(name)}\\+0x0 `));
+  // Where the hook is: behind the function's begin by the length of endbr64, where the kernel is built with IBT.
+  const probes = await matchingLines(host, KPROBE_LIST, new RegExp(`^\\S+ +([kr]) +${RegExp.escape(name)}\\+0x[0-9a-f]+ .*\\[FTRACE\\]`));
   return probes.length > 0 ? 'a kprobe of a kernel module or of perf' : 'another tracer of the kernel';
 }
 

@@ -74,7 +74,7 @@ test('the probe that holds a function is named, and the process and pod that mad
 
 test('a probe that only debugfs shows is named as what it is', async () => {
   const machine = aMachine();
-  machine.set('/sys/kernel/debug/kprobes/list', 'ffffffff81234570  k  show_it+0x0    [FTRACE]');
+  machine.set('/sys/kernel/debug/kprobes/list', 'ffffffff81234574  k  show_it+0x4    [FTRACE]');
   assert.equal((await look(machine, 'show_it')).user, 'a kprobe of a kernel module or of perf');
 });
 
