@@ -34,7 +34,7 @@ export const stall: Scenario = {
     const reversed = await untilNode(world, { name: first.options.name, what: 'the transition reversed', seconds: TRANSITION_SECONDS + SOON }, ({ status }) => patchOf(status, 'kp_held')?.message.includes('was reversed') ?? false);
     const message = patchOf(reversed.status, 'kp_held')?.message ?? '';
     assert.match(message, /within 20 s and was reversed: held by sh \(PID \d+\) in pod default\/sleeper/);
-    await waitFor('the kernel to have reversed it', { seconds: SOON }, async () => (await first.run("dmesg | grep \"'kp_held': reversing transition from patching to unpatching\"")).code === 0 || undefined);
+    await waitFor('the kernel to have reversed it', { seconds: SOON }, async () => (await first.run("dmesg | grep \"'kp_held': unpatching complete\"")).code === 0 || undefined);
 
     await untilNode(world, { name: second.options.name, what: 'the interruptible sleeper to be freed', seconds: SOON }, ({ status }) => status?.state === 'Active');
     assert.match(await second.must('dmesg'), /livepatch: signaling remaining tasks/);
