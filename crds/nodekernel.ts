@@ -29,6 +29,7 @@ const Plan = z
           .object({
             kernelPatch: z.string().check(z.maxLength(253), doc('kernelPatch is the name of the KernelPatch.')),
             action: z.enum(ACTIONS).check(doc('action is what this patch asks of this node.')),
+            livePatch: z.optional(z.string().check(z.maxLength(55), z.regex(MODULE_NAME_PATTERN), doc('livePatch is the module that closes this patch here, its own or that of a newer one, when action is LivePatch.'))),
             reason: reason(),
             message: message(),
           })
@@ -60,7 +61,7 @@ export type WantedLivePatch = z.infer<typeof WantedLivePatch>;
 export const NodeKernelSpec = z
   .object({
     plan: z.optional(Plan),
-    livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order. In mode Plan there is none.', { listMapKeys: ['name'] }))),
+    livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order: none is begun before those in front of it have come to an end. In mode Plan there is none.', { listMapKeys: ['name'] }))),
   })
   .check(doc("The operator's intent for this node."));
 export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
@@ -69,9 +70,10 @@ export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
  * Refused: a check before the load failed; the kernel was not touched. Loading: insmod is running. Transitioning: the kernel is moving
  * tasks over. Active: the transition has ended and every object of the patch is patched. Unloading: being disabled and removed.
  * Failed: the kernel was asked and did not do it; it is as before. Quarantined: the node went down or oopsed with it, and it is not loaded
- * there again. Unknown: it is there, and its sysfs files can not be read.
+ * there again. Unknown: it is there, and its sysfs files can not be read. Installed: it is not in the kernel; somebody else's file on the node, to be
+ * loaded by them.
  */
-export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Quarantined', 'Unknown'] as const;
+export const LIVE_PATCH_STATES = ['Refused', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Failed', 'Quarantined', 'Unknown', 'Installed'] as const;
 export type LivePatchState = (typeof LIVE_PATCH_STATES)[number];
 
 const StalledTask = z
@@ -88,9 +90,10 @@ const LivePatchReport = z
   .object({
     name: z.string().check(z.maxLength(64), doc("name is the module's name as in /sys/kernel/livepatch.")),
     origin: z.enum(['KernelPatch', 'Foreign']).check(doc('origin is KernelPatch, or Foreign: loaded by somebody else, shown and never touched.')),
-    kernelPatch: z.optional(z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it.'))),
+    kernelPatch: z.optional(z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it, or did.'))),
     sha256: z.optional(z.string().check(z.maxLength(64), doc('sha256 is the digest of the file that was asked for.'))),
-    state: z.enum(LIVE_PATCH_STATES).check(doc('state is Refused, Loading, Transitioning, Active, Unloading, Failed, Quarantined or Unknown.')),
+    buildID: z.optional(z.string().check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the build id of the module in the kernel; with origin KernelPatch it is given once it is known to be that of the file.'))),
+    state: z.enum(LIVE_PATCH_STATES).check(doc('state is Refused, Loading, Transitioning, Active, Unloading, Failed, Quarantined, Unknown, or Installed: a file that somebody else is to load.')),
     reason: reason(),
     message: message(),
     liftQuarantine: z.optional(liftQuarantine()),
@@ -132,7 +135,7 @@ export const NodeKernelStatus = z
       .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
     state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
     active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
-    livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones and those that others loaded.', { listMapKeys: ['name'] })),
+    livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones, those of earlier KernelPatches that are still there, and those of others.', { listMapKeys: ['name'] })),
     conditions: conditions(),
   })
   .check(doc("The agent's report."));

@@ -7,6 +7,8 @@ import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
+import { readKpatchUtility } from '../kernel/kpatch.ts';
+import type { KpatchUtility } from '../kernel/kpatch.ts';
 import { readPatches } from '../kernel/patches.ts';
 import { makeAftermath } from './aftermath.ts';
 import { decide, pickEffect } from './decide.ts';
@@ -15,9 +17,10 @@ import { makeJournal } from './journal.ts';
 import type { Memory } from './memory.ts';
 import { recall } from './memory.ts';
 import type { AgentMetrics } from './metrics.ts';
+import { ownedOf } from './ownership.ts';
 import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
-import { lookAgainIn } from './rules.ts';
+import { identityOf, lookAgainIn } from './rules.ts';
 import { runStep } from './run.ts';
 import type { Machine } from './run.ts';
 import { makeStallWatch } from './stalls.ts';
@@ -53,32 +56,35 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
-  let facts: { readonly value: KernelFacts; readonly at: number } | undefined;
+  let facts: { readonly kernel: KernelFacts; readonly kpatch: KpatchUtility; readonly at: number } | undefined;
   let memories: ReadonlyMap<string, Memory> | undefined;
   let lastTurnAt = clock.monotonic();
 
-  async function freshFacts(): Promise<KernelFacts> {
+  async function freshFacts() {
     const now = clock.monotonic();
-    if (facts === undefined || now - facts.at >= FACTS_MILLISECONDS) facts = { value: await readFacts(host), at: now };
-    return facts.value;
+    if (facts !== undefined && now - facts.at < FACTS_MILLISECONDS) return facts;
+    const kernel = await readFacts(host);
+    facts = { kernel, kpatch: await readKpatchUtility(host, kernel.release), at: now };
+    return facts;
   }
 
   /** Returns when to look again, in milliseconds. */
   async function turn(current: NodeKernel): Promise<number> {
-    const currentFacts = await freshFacts();
+    const { kernel, kpatch } = await freshFacts();
     const wanted = current.spec.livePatches ?? [];
-    const { bootID } = currentFacts;
+    const { bootID } = kernel;
     await journal.open();
-    const patches = await readPatches(host, [...wanted, ...journal.loads.values()].map(({ name }) => name));
+    const owned = ownedOf(reporter.written, journal.loads, bootID);
+    const patches = await readPatches(host, [...wanted, ...journal.loads.values(), ...owned].map(({ name }) => name));
     await aftermath.look(patches, bootID);
     const stall = await stalls.look(patches);
-    const entries = decide(wanted, { patches, memories: memories ?? recallAll(current, bootID), journal, stall, bootID, now: clock.monotonic() });
+    const entries = decide(wanted, { patches, memories: memories ?? recallAll(current, bootID), journal, owned, kpatch, stall, bootID, now: clock.monotonic() });
     memories = new Map(entries.map(({ view }) => [view.wanted.name, view.memory]));
     for (const { view, step, changed } of entries) {
       if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
     }
-    const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts }));
-    const status = buildStatus({ object: current, facts: currentFacts, patches, outlooks, stall, previous: reporter.written, agentVersion, now: clock.now() });
+    const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
+    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
     const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);
@@ -132,7 +138,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
         lastTurnAt = clock.monotonic();
         if (pause > 0 && !signal.aborted) await wake.sleep(pause);
       }
-      await aftermath.end((await freshFacts()).bootID);
+      await aftermath.end((await freshFacts()).kernel.bootID);
     },
     get lastTurnAt() {
       return lastTurnAt;

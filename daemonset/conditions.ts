@@ -11,6 +11,8 @@ export interface Outlook {
   readonly kernel: KernelPatchState;
   readonly step: Step;
   readonly attempts: number;
+  /** The module in the kernel is the wanted one. */
+  readonly ours: boolean;
 }
 
 export interface Judgement {
@@ -52,11 +54,11 @@ function planOnly({ action, message, policy }: Plan): Judgement {
   return { status: 'False', reason: 'PlanOnly', message: `${action} would fix this node: ${message}. PatchPolicy ${policy} is in mode Plan, so nothing is done` };
 }
 
-/** Closed when each patch that asks for something asks for a live patch, and that one is active. */
+/** Closed when each patch that asks for something is closed by a live patch, its own or another's, and that one is active. */
 function judgeLivePatches(plan: Plan, outlooks: readonly Outlook[]): Judgement {
   const active = outlooks.filter(({ wanted, step }) => wanted.desired === 'Loaded' && step.state === 'Active');
-  const closed = new Set(active.map(({ wanted }) => wanted.kernelPatch));
-  const open = plan.patches.find(({ kernelPatch, action }) => action !== 'None' && !(action === 'LivePatch' && closed.has(kernelPatch)));
+  const names = new Set(active.map(({ wanted }) => wanted.name));
+  const open = plan.patches.find(({ livePatch, action }) => action !== 'None' && !(action === 'LivePatch' && livePatch !== undefined && names.has(livePatch)));
   if (open !== undefined) return { status: open.action === 'Unknown' ? 'Unknown' : 'False', reason: open.reason, message: `${open.kernelPatch}: ${open.message}` };
   if (active.length === 0) return { status: 'False', reason: plan.reason, message: plan.message };
   return { status: 'True', reason: 'LivePatched', message: active.map(({ step }) => step.message).join('; ') };

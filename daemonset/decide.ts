@@ -2,16 +2,20 @@
 import type { WantedLivePatch } from '../crds/nodekernel.ts';
 import { findQuarantine } from '../kernel/journal.ts';
 import type { Loads } from '../kernel/journal.ts';
+import type { KpatchUtility } from '../kernel/kpatch.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
 import { phaseOf } from '../kernel/patches.ts';
+import type { ForeignLivePatch } from '../kernel/preflight.ts';
 import type { Memory } from './memory.ts';
 import { began, memoryFor, undone } from './memory.ts';
+import { describeOwner, findLeftBehind, findOwned } from './ownership.ts';
+import type { Owned } from './ownership.ts';
 import { identityOf, isUndone, nextStep } from './rules.ts';
 import type { EntryView, Reopened } from './rules.ts';
 import { describeStall } from './stalls.ts';
 import type { Stall } from './stalls.ts';
 import { STEPS } from './steps.ts';
-import type { Step, StepName } from './steps.ts';
+import type { Step } from './steps.ts';
 
 export interface Entry {
   /** With the memory as it is once the step has begun. */
@@ -26,49 +30,76 @@ export interface Seen {
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly memories: ReadonlyMap<string, Memory>;
   readonly journal: { readonly loads: Loads; readonly unwritable: string | undefined };
+  readonly owned: readonly Owned[];
+  readonly kpatch: KpatchUtility;
   readonly stall: Stall | undefined;
   readonly bootID: string;
   /** Milliseconds of the monotonic clock. */
   readonly now: number;
 }
 
+/** In the order of the list, and behind it what is left of earlier lists. */
 export function decide(wanted: readonly WantedLivePatch[], seen: Seen): readonly Entry[] {
-  const { now } = seen;
-  const views = wanted.map((entry) => lookAt(entry, seen));
-  return views.map((view, index) => {
-    const complete = { ...view, replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name, reopens: findReopened(view, views.filter((other, at) => at < index || other.wanted.replace)) };
+  const views = [...wanted, ...findLeftBehind(wanted, seen.patches, seen.owned)].map((entry) => lookAt(entry, seen));
+  const foreign = findForeign(views, seen);
+  const entries: Entry[] = [];
+  for (const [index, view] of views.entries()) {
+    const complete = {
+      ...view,
+      replacedBy: views.slice(index + 1).find(replacesEarlier)?.wanted.name,
+      reopens: findReopened(view, views.filter((other, at) => at < index || other.wanted.replace)),
+      foreign: foreign.filter(({ name }) => name !== view.wanted.name),
+      ahead: entries.find(({ step }) => holdsUp(step))?.view.wanted.name,
+    };
     const step = nextStep(complete);
     const before = complete.memory.step;
-    return { view: { ...complete, memory: began(complete.memory, step, now) }, step, changed: before?.reason !== step.reason };
-  });
+    entries.push({ view: { ...complete, memory: began(complete.memory, step, seen.now) }, step, changed: before?.reason !== step.reason });
+  }
+  return entries;
 }
 
-/** In the order of the list, and none before the kernel has finished with the one in front of it. undefined: there is nothing to do now. */
+/** The one step that is carried out now; undefined: there is nothing to do. */
 export function pickEffect(entries: readonly Entry[]): Entry | undefined {
-  const first = entries.find(({ step }) => STEPS[step.name].kind === 'Effect' || KERNEL_WAITS.has(step.name));
-  return first !== undefined && STEPS[first.step.name].kind === 'Effect' ? first : undefined;
+  return entries.find(({ step }) => STEPS[step.name].kind === 'Effect');
 }
 
-/** While these last, the kernel would refuse another change anyway. */
-const KERNEL_WAITS: ReadonlySet<StepName> = new Set(['AwaitModule', 'AwaitTransition', 'AwaitUnload', 'AwaitOther']);
+/** What stands behind it in the list is not begun meanwhile. What waits for others may wait for just that, and what can not be read has no end. */
+function holdsUp({ name }: Step): boolean {
+  return STEPS[name].kind !== 'Final' && name !== 'AwaitOther' && name !== 'AwaitTurn' && name !== 'AwaitReadable';
+}
 
-function lookAt(wanted: WantedLivePatch, { patches, memories, journal, stall, bootID, now }: Seen): EntryView {
+function lookAt(wanted: WantedLivePatch, { patches, memories, owned, journal, stall, bootID, now }: Seen): EntryView {
   const kernel = patches.get(wanted.name) ?? { name: wanted.name, livePatch: undefined, module: undefined };
   const otherTransition = [...patches.values()].find(({ name, livePatch }) => name !== wanted.name && livePatch?.transition === 'on')?.name;
   const load = journal.loads.get(wanted.sha256);
+  const memory = memoryFor(wanted, memories.get(wanted.name));
+  const written = owned.find(({ name, sha256 }) => name === wanted.name && sha256 === wanted.sha256);
   const view: EntryView = {
     wanted,
     kernel,
-    memory: memoryFor(wanted, memories.get(wanted.name)),
+    memory: { ...memory, fileBuildID: memory.fileBuildID ?? written?.buildID },
     otherTransition,
     replacedBy: undefined,
     reopens: undefined,
+    foreign: [],
+    ahead: undefined,
     heldBy: stall && describeStall(stall),
     quarantine: findQuarantine(load, bootID, wanted.liftQuarantine ?? ''),
     uncommitted: load?.outcome === 'Open' ? journal.unwritable : undefined,
     now,
   };
   return view.memory.undoing && isUndone(view) ? { ...view, memory: undone(view.memory, now) } : view;
+}
+
+/** Live patches that are enabled, or may be, and are not ours. What can not be told to be ours is not. */
+function findForeign(views: readonly EntryView[], { patches, owned, kpatch }: Seen): readonly ForeignLivePatch[] {
+  return [...patches.values()].flatMap((patch): ForeignLivePatch[] => {
+    const phase = phaseOf(patch);
+    const view = views.find(({ wanted }) => wanted.name === patch.name);
+    const ours = view === undefined ? findOwned(patch, owned) !== undefined : identityOf(view) === 'Ours';
+    if (ours || (phase !== 'Enabled' && phase !== 'Unreadable')) return [];
+    return [{ name: patch.name, owner: describeOwner(patch.name, kpatch), functions: patch.livePatch?.objects.flatMap(({ functions }) => functions) ?? [] }];
+  });
 }
 
 /** Of the live patches that loading this one would replace for good, the first that closes more. Without its CVEs nothing is known of either. */

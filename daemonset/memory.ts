@@ -35,9 +35,14 @@ export interface Memory {
   readonly unchecked: readonly string[];
   /** The build id of the file with the wanted digest, once it was seen. */
   readonly fileBuildID: string | undefined;
-  /** An earlier report of this boot says that the live patch of this name is the wanted one. */
-  readonly reportedOurs: boolean;
+  /** It was seen complete since it was loaded: what is not patched now came later. */
+  readonly verified: boolean;
 }
+
+/** The transition has ended and all that is there is patched. */
+export const ACTIVE = 'Active';
+/** A module that it patches came later and is not patched. */
+export const OBJECT_UNPATCHED = 'ObjectUnpatched';
 
 /** What makes two intents the same. Who asks for it, and whether it replaces others, changes nothing about this patch. */
 function intentOf(wanted: WantedLivePatch): string {
@@ -56,7 +61,7 @@ function forgetAll(wanted: WantedLivePatch): Memory {
     refusal: undefined,
     unchecked: [],
     fileBuildID: undefined,
-    reportedOurs: false,
+    verified: false,
   };
 }
 
@@ -64,7 +69,7 @@ function forgetAll(wanted: WantedLivePatch): Memory {
 export function memoryFor(wanted: WantedLivePatch, earlier: Memory | undefined): Memory {
   const fresh = forgetAll(wanted);
   if (earlier === undefined || earlier.intent === fresh.intent) return earlier ?? fresh;
-  return earlier.sha256 === wanted.sha256 ? { ...fresh, fileBuildID: earlier.fileBuildID, reportedOurs: earlier.reportedOurs } : fresh;
+  return earlier.sha256 === wanted.sha256 ? { ...fresh, fileBuildID: earlier.fileBuildID, verified: earlier.verified } : fresh;
 }
 
 /**
@@ -76,16 +81,17 @@ export function recall(wanted: WantedLivePatch, status: NodeKernelStatus | undef
   if (status === undefined || status.bootID !== bootID || bootID === 'unknown') return fresh;
   const report = status.livePatches.find(({ name, sha256 }) => name === wanted.name && sha256 === wanted.sha256);
   if (report === undefined) return fresh;
-  const reportedOurs = report.state === 'Active' || report.state === 'Transitioning' || report.state === 'Unloading';
-  if (status.observedGeneration !== generation) return { ...fresh, reportedOurs };
-  const failure = report.state === 'Failed' ? { reason: report.reason, message: report.message, retry: false, at: 0 } : undefined;
-  return { ...fresh, reportedOurs, attempts: report.attempts ?? 0, failure };
+  const verified = report.state === 'Active' || report.reason === OBJECT_UNPATCHED;
+  if (status.observedGeneration !== generation) return { ...fresh, verified };
+  const failure = report.state === 'Failed' && !verified ? { reason: report.reason, message: report.message, retry: false, at: 0 } : undefined;
+  return { ...fresh, verified, attempts: report.attempts ?? 0, failure };
 }
 
 /** The step has begun, or goes on; what it says of the attempt is remembered with it. */
 export function began(memory: Memory, step: Step, now: number): Memory {
   const since = memory.step?.name === step.name ? memory.step.since : now;
-  const begun = { ...memory, step: { name: step.name, reason: step.reason, since } };
+  const verified = memory.verified || step.reason === ACTIVE;
+  const begun = { ...memory, verified, step: { name: step.name, reason: step.reason, since } };
   if (step.reason === 'TransitionInProgress' && memory.refusal?.reason !== step.reason) return refused(begun, step, now);
   if (step.failure === undefined || step.failure === memory.failure) return begun;
   return STEPS[step.name].kind === 'Final' ? failed(begun, step.failure, now) : failedWithEffects(begun, step.failure, now);
@@ -93,7 +99,7 @@ export function began(memory: Memory, step: Step, now: number): Memory {
 
 /** The kernel is about to be asked: one more attempt, with nothing held against it. */
 export function attempted(memory: Memory, unchecked: readonly string[] = memory.unchecked): Memory {
-  return { ...memory, unchecked, attempts: memory.attempts + 1, failure: undefined, refusal: undefined, undoing: false };
+  return { ...memory, unchecked, attempts: memory.attempts + 1, failure: undefined, refusal: undefined, undoing: false, verified: false };
 }
 
 export function failed(memory: Memory, failure: Failure, now: number): Memory {

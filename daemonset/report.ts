@@ -3,10 +3,13 @@ import type { Condition } from '../crds/common.ts';
 import type { LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
 import { timestamp } from '../kernel/clock.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
+import type { KpatchUtility } from '../kernel/kpatch.ts';
 import type { KernelPatchState, Phase } from '../kernel/patches.ts';
-import { phaseOf } from '../kernel/patches.ts';
+import { isPatched, phaseOf } from '../kernel/patches.ts';
 import { judgeProgressing, judgeReady, judgeStalled } from './conditions.ts';
 import type { Judgement, Outlook } from './conditions.ts';
+import { describeOwner, findOwned } from './ownership.ts';
+import type { Owned } from './ownership.ts';
 import type { Stall } from './stalls.ts';
 
 export interface ReportInput {
@@ -14,6 +17,8 @@ export interface ReportInput {
   readonly facts: KernelFacts;
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly outlooks: readonly Outlook[];
+  readonly owned: readonly Owned[];
+  readonly kpatch: KpatchUtility;
   readonly stall: Stall | undefined;
   /** What the API server has: its times stay while what they belong to stays. */
   readonly previous: NodeKernelStatus | undefined;
@@ -50,7 +55,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
     installedKernels: [...facts.installedKernels],
     state: sumUp(outlooks),
     active: describeActive(input.patches),
-    livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeForeign(input)].slice(0, MAX_PATCHES),
+    livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeOthers(input), ...describeInstalled(input)].slice(0, MAX_PATCHES),
     conditions: [
       condition('Ready', judgeReady(object.spec.plan, outlooks), input),
       condition('Progressing', judgeProgressing(outlooks), input),
@@ -71,7 +76,7 @@ function describeActive(patches: ReadonlyMap<string, KernelPatchState>): string 
   return clip(names.join(','), MAX_ACTIVE_CHARACTERS);
 }
 
-function describeWanted({ wanted, kernel, step, attempts }: Outlook, { stall, previous, now }: ReportInput): readonly LivePatchReport[] {
+function describeWanted({ wanted, kernel, step, attempts, ours }: Outlook, { stall, previous, now }: ReportInput): readonly LivePatchReport[] {
   if (step.state === 'Absent' || step.state === 'Pending') return [];
   const functions = functionsOf(kernel);
   const earlier = previous?.livePatches.find(({ name, state, sha256 }) => name === wanted.name && state === step.state && sha256 === wanted.sha256);
@@ -79,8 +84,9 @@ function describeWanted({ wanted, kernel, step, attempts }: Outlook, { stall, pr
     {
       name: wanted.name,
       origin: 'KernelPatch',
-      kernelPatch: wanted.kernelPatch,
+      ...(wanted.kernelPatch !== '' && { kernelPatch: wanted.kernelPatch }),
       sha256: wanted.sha256,
+      ...(ours && buildIDOf(kernel)),
       state: step.state,
       reason: step.reason,
       message: clip(step.message, MAX_MESSAGE_CHARACTERS),
@@ -93,7 +99,8 @@ function describeWanted({ wanted, kernel, step, attempts }: Outlook, { stall, pr
   ];
 }
 
-const FOREIGN_STATES: Readonly<Record<Phase, LivePatchReport['state'] | undefined>> = {
+/** Of a live patch that nothing is done about. */
+const OTHER_STATES: Readonly<Record<Phase, LivePatchReport['state'] | undefined>> = {
   Gone: undefined,
   Coming: undefined,
   Leftover: undefined,
@@ -104,26 +111,62 @@ const FOREIGN_STATES: Readonly<Record<Phase, LivePatchReport['state'] | undefine
   Unreadable: 'Unknown',
 };
 
-function describeForeign({ patches, outlooks, stall, previous, now }: ReportInput): readonly LivePatchReport[] {
+/** What the kernel has and nothing asks for: of an earlier KernelPatch, or of somebody else. */
+function describeOthers(input: ReportInput): readonly LivePatchReport[] {
+  const { patches, outlooks, owned, kpatch, stall } = input;
   const wanted = new Set(outlooks.map((outlook) => outlook.wanted.name));
   return [...patches.values()].flatMap((patch): LivePatchReport[] => {
-    const state = FOREIGN_STATES[phaseOf(patch)];
+    const state = OTHER_STATES[phaseOf(patch)];
     if (wanted.has(patch.name) || state === undefined) return [];
+    const own = findOwned(patch, owned);
     const functions = functionsOf(patch);
-    const earlier = previous?.livePatches.find((report) => report.name === patch.name && report.state === state);
     return [
       {
         name: patch.name,
-        origin: 'Foreign',
+        ...(own === undefined ? describeForeign(patch.name, kpatch) : describeLeft(own)),
+        ...buildIDOf(patch),
         state,
-        reason: 'Foreign',
-        message: 'no KernelPatch asks for it; it is shown and left alone',
         ...(functions.length > 0 && { functions }),
         ...describeStalled(patch.name, stall),
-        since: earlier?.since ?? timestamp(now),
+        since: sinceOf(patch.name, state, input),
       },
     ];
   });
+}
+
+function describeForeign(name: string, kpatch: KpatchUtility) {
+  return { origin: 'Foreign', reason: 'Foreign', message: `loaded by ${describeOwner(name, kpatch)}; no KernelPatch asks for it, so it is shown and left alone` } as const;
+}
+
+function describeLeft({ kernelPatch, sha256 }: Owned) {
+  const whose = kernelPatch === '' ? 'a KernelPatch' : `KernelPatch ${kernelPatch}`;
+  const message = `loaded for ${whose}, which does not ask for it any more: it is left as it is until a cumulative live patch replaces it or the node boots. To have it removed, list it in a KernelPatch with withdrawn: true`;
+  return { origin: 'KernelPatch', ...(kernelPatch !== '' && { kernelPatch }), sha256, reason: 'NotWanted', message } as const;
+}
+
+/** What the kpatch utility will load, unless the kernel has a module of that name or one is wanted. */
+function describeInstalled(input: ReportInput): readonly LivePatchReport[] {
+  const { kpatch, patches, outlooks } = input;
+  const names = kpatch.modules.filter((name) => patches.get(name)?.module === undefined && !outlooks.some(({ wanted }) => wanted.name === name));
+  const next = kpatch.atBoot
+    ? 'kpatch.service loads it at the next boot. If it is cumulative, it then replaces those of KernelPatches; as long as it is there, no cumulative one of a KernelPatch is loaded'
+    : 'kpatch.service is not enabled, so that nothing loads it at the next boot';
+  return names.map((name) => ({
+    name,
+    origin: 'Foreign',
+    state: 'Installed',
+    reason: 'InstalledByKpatch',
+    message: `the kpatch utility has it in ${kpatch.directory}, and it is not loaded: ${next}`,
+    since: sinceOf(name, 'Installed', input),
+  }));
+}
+
+function sinceOf(name: string, state: LivePatchReport['state'], { previous, now }: ReportInput): string {
+  return previous?.livePatches.find((report) => report.name === name && report.state === state)?.since ?? timestamp(now);
+}
+
+function buildIDOf({ module }: KernelPatchState): Pick<LivePatchReport, 'buildID'> {
+  return module === undefined || module.buildID === 'unknown' ? {} : { buildID: module.buildID };
 }
 
 function describeStalled(livePatch: string, stall: Stall | undefined): Pick<LivePatchReport, 'stalledTasks'> {
@@ -140,7 +183,7 @@ function describeStalled(livePatch: string, stall: Stall | undefined): Pick<Live
 }
 
 function functionsOf({ livePatch }: KernelPatchState): string[] {
-  const functions = livePatch?.objects.flatMap((object) => object.functions) ?? [];
+  const functions = livePatch?.objects.filter(isPatched).flatMap((object) => object.functions) ?? [];
   return functions.slice(0, MAX_FUNCTIONS).map((name) => clip(name, MAX_FUNCTION_CHARACTERS));
 }
 

@@ -2,14 +2,16 @@
  * The table: what one wanted live patch needs next, from where it stands in the kernel. Pure; the clock is inside the view. Nothing but
  * the kernel's own state says how far a patch is, so an agent that was killed at any moment goes on where the kernel is.
  */
-import type { LivePatchState, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { WantedLivePatch } from '../crds/nodekernel.ts';
 import type { Failure } from '../kernel/errno.ts';
 import type { Quarantine } from '../kernel/journal.ts';
-import type { KernelPatchState, Phase } from '../kernel/patches.ts';
-import { findUnpatched, phaseOf } from '../kernel/patches.ts';
+import type { KernelPatchState, LivePatch, Phase } from '../kernel/patches.ts';
+import { findUnpatched, isPatched, phaseOf } from '../kernel/patches.ts';
+import type { ForeignLivePatch } from '../kernel/preflight.ts';
 import type { Memory } from './memory.ts';
+import { ACTIVE, OBJECT_UNPATCHED } from './memory.ts';
 import { STEPS } from './steps.ts';
-import type { Step } from './steps.ts';
+import type { Step, StepState } from './steps.ts';
 
 /** Three attempts of a transition (75 s) and its reversal end within the 10 minutes after which the operator gives the node up. */
 export const MAX_ATTEMPTS = 3;
@@ -33,6 +35,10 @@ export interface EntryView {
   readonly replacedBy: string | undefined;
   /** A live patch whose CVEs loading this one would open again. */
   readonly reopens: Reopened | undefined;
+  /** Other people's live patches that are enabled. */
+  readonly foreign: readonly ForeignLivePatch[];
+  /** The first in front of it in the list that has not come to an end. */
+  readonly ahead: string | undefined;
   /** What holds a transition that lasts, in words. */
   readonly heldBy: string | undefined;
   /** Why the journal holds this file back. */
@@ -50,7 +56,13 @@ export function nextStep(view: EntryView): Step {
   const phase = phaseOf(view.kernel);
   const rule = (view.memory.undoing ? UNDO[view.wanted.desired][phase] : undefined) ?? RULES[view.wanted.desired][phase];
   const step = rule(view);
+  if (view.ahead !== undefined && canWait(view, step)) return awaitTurn(view, step, view.ahead);
   return isOverdue(view, step) ? afterDeadline(view, step) : step;
+}
+
+/** A change that can wait: looking at a file is none, and a transition that runs is turned round at once. */
+function canWait({ kernel }: EntryView, { name }: Step): boolean {
+  return STEPS[name].kind === 'Effect' && name !== 'Inspect' && kernel.livePatch?.transition !== 'on';
 }
 
 /** There is nothing to undo where the table of undoing has no row. */
@@ -62,7 +74,7 @@ export function isUndone(view: EntryView): boolean {
 export function identityOf({ kernel, memory }: EntryView): 'Ours' | 'Foreign' | 'Unknown' {
   const loaded = kernel.module?.buildID ?? 'unknown';
   if (memory.fileBuildID !== undefined && loaded !== 'unknown') return loaded === memory.fileBuildID ? 'Ours' : 'Foreign';
-  return memory.reportedOurs ? 'Ours' : 'Unknown';
+  return 'Unknown';
 }
 
 /** The policy's word goes before the table's where a transition is waited for. */
@@ -104,7 +116,7 @@ function afterDeadline(view: EntryView, step: Step): Step {
 
 // Steps.
 
-const inProgress = ({ wanted, memory }: EntryView): LivePatchState => (wanted.desired === 'Loaded' && !memory.undoing ? 'Loading' : 'Unloading');
+const inProgress = ({ wanted, memory }: EntryView): StepState => (wanted.desired === 'Loaded' && !memory.undoing ? 'Loading' : 'Unloading');
 
 function load(view: EntryView): Step {
   const { refusal, attempts } = view.memory;
@@ -124,6 +136,11 @@ function enable(view: EntryView, failure?: Failure): Step {
 
 const holder = ({ heldBy }: EntryView): string => (heldBy === undefined ? '' : `; ${heldBy}`);
 
+/** It is reported as what it will be doing, since it is not done. */
+function awaitTurn({ wanted }: EntryView, { state }: Step, ahead: string): Step {
+  return { name: 'AwaitTurn', state, reason: 'AwaitingTurn', message: `${wanted.name} waits until ${ahead}, which is listed before it, has come to an end` };
+}
+
 const remove: Rule = (view) => ({ name: 'RemoveModule', state: inProgress(view), reason: 'RemovingModule', message: `the disabled module ${view.wanted.name} is being removed` });
 const awaitModule: Rule = (view) => ({ name: 'AwaitModule', state: inProgress(view), reason: 'ModuleMoving', message: `insmod or rmmod of ${view.wanted.name} is still running` });
 const awaitReadable: Rule = (view) => ({ name: 'AwaitReadable', state: 'Unknown', reason: 'SysfsUnreadable', message: `live patch ${view.wanted.name} is there, and its enabled and transition files can not be read` });
@@ -141,23 +158,41 @@ function refuse(reason: string, message: string): Step {
 
 /** Done only when the kernel shows that it took effect: the transition has ended and every object that is there is patched. */
 const verify: Rule = (view) => {
-  const { name } = view.wanted;
-  const livePatch = view.kernel.livePatch;
+  const { wanted: { name }, memory, kernel: { livePatch } } = view;
   const unpatched = livePatch && findUnpatched(livePatch);
-  if (unpatched !== undefined) {
-    return disable(view, { reason: 'EffectMissing', message: `the kernel took ${name} and shows ${unpatched} as not patched, so it was unloaded`, retry: true });
+  if (unpatched === undefined) return { name: 'Done', state: 'Active', reason: ACTIVE, message: describeActive(view, livePatch) };
+  if (memory.verified) {
+    return { name: 'Fail', state: 'Failed', reason: OBJECT_UNPATCHED, message: `${name} is active, but the module ${unpatched} came later and the kernel shows it as not patched: unload ${unpatched} and load it again, or boot the node` };
   }
-  const count = livePatch?.objects.flatMap(({ functions }) => functions).length ?? 0;
-  const risk = view.uncommitted === undefined ? '' : `. A boot before the journal can be written will quarantine it: ${view.uncommitted}`;
-  return { name: 'Done', state: 'Active', reason: 'Active', message: `${name} is active: ${count} function${count === 1 ? '' : 's'} patched${risk}` };
+  return disable(view, { reason: 'EffectMissing', message: `the kernel took ${name} and shows ${unpatched} as not patched, so it was unloaded`, retry: true });
 };
+
+function describeActive({ wanted: { name, kernelPatch, replace }, foreign, uncommitted }: EntryView, livePatch: LivePatch | undefined): string {
+  const objects = livePatch?.objects ?? [];
+  const count = objects.filter(isPatched).flatMap(({ functions }) => functions).length;
+  const later = objects.filter((object) => !isPatched(object)).map((object) => object.name);
+  const labels = new Set(objects.flatMap(({ functions }) => functions));
+  const rivals = foreign.filter(({ functions }) => functions.some((label) => labels.has(label)));
+  const misnamed = livePatch !== undefined && livePatch.replace !== 'unknown' && (livePatch.replace === 'on') !== replace;
+  return [
+    `${name} is active: ${count} function${count === 1 ? '' : 's'} patched`,
+    ...(later.length === 0 ? [] : [`; those of ${later.join(', ')} follow when that module is loaded`]),
+    ...(rivals.length === 0 ? [] : [`. ${describeForeign(rivals)} patches the same functions, and of two the kernel runs the one that was loaded last`]),
+    ...(misnamed ? [`. The kernel shows replace: ${livePatch.replace === 'on'}: correct it in KernelPatch ${kernelPatch}`] : []),
+    ...(uncommitted === undefined ? [] : [`. A boot before the journal can be written will quarantine it: ${uncommitted}`]),
+  ].join('');
+}
+
+function describeForeign(foreign: readonly ForeignLivePatch[]): string {
+  return foreign.map(({ name, owner }) => `${name} (loaded by ${owner})`).join(' and ');
+}
 
 // Guards: what comes before the step, or undefined to go on.
 
 /** Only a patch known to be the wanted one is touched. */
 const notOurs: Guard = (view) => {
   const { memory, now, kernel, wanted } = view;
-  const stale = memory.refusal !== undefined && !memory.reportedOurs && now - memory.refusal.at >= RECHECK_SECONDS * 1000;
+  const stale = memory.refusal !== undefined && now - memory.refusal.at >= RECHECK_SECONDS * 1000;
   if (memory.fileBuildID === undefined && (memory.refusal === undefined || stale)) {
     return { name: 'Inspect', state: inProgress(view), reason: 'Inspecting', message: `${wanted.hostPath} is compared with the loaded module` };
   }
@@ -180,10 +215,10 @@ const givenUp: Guard = (view) => {
 };
 
 /** Loading again and again would fight whoever removes it. A restarted agent that does not know of a failure ends here, too. */
-const displaced: Guard = (view) => {
-  const { attempts, failure } = view.memory;
+const displaced: Guard = ({ memory: { attempts, failure }, wanted, foreign }) => {
   if (failure !== undefined || attempts < MAX_ATTEMPTS) return undefined;
-  return fail({ reason: 'Displaced', message: `the kernel was asked ${attempts} times for ${view.wanted.name} and does not have it: its transition does not end, or somebody unloads or replaces it`, retry: false });
+  const there = foreign.length === 0 ? '' : `. There is ${describeForeign(foreign)}`;
+  return fail({ reason: 'Displaced', message: `the kernel was asked ${attempts} times for ${wanted.name} and does not have it: its transition does not end, or somebody unloads or replaces it${there}`, retry: false });
 };
 
 const pausing: Guard = (view) => {
@@ -232,6 +267,12 @@ const regressing: Guard = ({ wanted, reopens }) =>
     ? undefined
     : refuse('WouldReopen', `${wanted.name} replaces ${reopens.livePatch} and does not close ${reopens.cves.join(', ')}, which that closes: list them in KernelPatch ${wanted.kernelPatch} if it does, or withdraw the KernelPatch of ${reopens.livePatch} first`);
 
+/** Other people's live patches are never disabled. */
+const sparing: Guard = ({ wanted, foreign }) =>
+  !wanted.replace || foreign.length === 0
+    ? undefined
+    : refuse('WouldReplaceForeign', `${wanted.name} is cumulative, and loading it would disable ${describeForeign(foreign)}: have that unloaded, or give KernelPatch ${wanted.kernelPatch} a live patch that is built without replace, and set replace: false`);
+
 /** The first guard that has something to say wins, else the step. */
 function guarded(guards: readonly Guard[], step: Rule): Rule {
   return (view) => {
@@ -250,7 +291,7 @@ const removeLeftover = guarded([notOurs, givenUp, pausing], remove);
 
 const RULES: Readonly<Record<WantedLivePatch['desired'], Readonly<Record<Phase, Rule>>>> = {
   Loaded: {
-    Gone: guarded([quarantined, replaced, regressing, givenUp, displaced, pausing, refusedLately, notAlone], load),
+    Gone: guarded([quarantined, replaced, regressing, givenUp, displaced, sparing, pausing, refusedLately, notAlone], load),
     Coming: guarded([givenUp], awaitModule),
     Enabling: guarded([notOurs, givenUp], awaitTransition),
     Enabled: guarded([notOurs, quarantined], verify),

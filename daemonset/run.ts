@@ -6,11 +6,12 @@ import { describeLoadError } from '../kernel/errno.ts';
 import { KernelPatchError, codeOf } from '../kernel/errors.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import { readAvailableMemory, readFacts, readUptime } from '../kernel/facts.ts';
+import type { PatchedFunction } from '../kernel/functions.ts';
 import type { Host } from '../kernel/host.ts';
 import type { ReadModule } from '../kernel/livepatch.ts';
 import { insertModule, readModuleFile, removeModule, setEnabled } from '../kernel/livepatch.ts';
 import { isObjectLoaded, readPatches } from '../kernel/patches.ts';
-import { refuseFile, refuseFunctions, refuseLoad, refuseMemory } from '../kernel/preflight.ts';
+import { refuseFile, refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../kernel/preflight.ts';
 import { readFunctions } from '../kernel/tracing.ts';
 import type { FunctionFindings } from '../kernel/tracing.ts';
 import { JOURNAL_PATH } from './journal.ts';
@@ -57,7 +58,7 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
 }
 
 /** Everything is checked on fresh facts and on the very bytes that are then given to the kernel, and journalled just before. */
-async function load(machine: Machine, { wanted, memory, otherTransition }: EntryView): Promise<Memory> {
+async function load(machine: Machine, { wanted, memory, otherTransition, foreign }: EntryView): Promise<Memory> {
   const { host, clock, journal } = machine;
   const facts = await readFacts(host);
   const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
@@ -66,6 +67,7 @@ async function load(machine: Machine, { wanted, memory, otherTransition }: Entry
     refuseLoad(wanted, facts, finding) ??
     refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ??
     refuseFunctions(wanted, facts.release, functions.functions) ??
+    refuseHiding(wanted, listedFunctions(finding), foreign) ??
     refuseJournal(journal, facts);
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
   const known = remembering(memory, finding);
@@ -79,6 +81,11 @@ async function load(machine: Machine, { wanted, memory, otherTransition }: Entry
     if (codeOf(error) === 'JournalUnwritable') return refused(memory, refuseUnjournalled((error as Error).message), clock.monotonic());
     return failed(asking, describeToolFailure(error), clock.monotonic());
   }
+}
+
+function listedFunctions(finding: ReadModule['finding']): readonly PatchedFunction[] {
+  const listed = finding.kind === 'Read' ? finding.module?.functions : undefined;
+  return listed === undefined || listed === 'unknown' ? [] : listed;
 }
 
 /** Functions of a module that is not loaded are left out: the kernel patches them when it comes. */

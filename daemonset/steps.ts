@@ -4,7 +4,7 @@ import type { Failure } from '../kernel/errno.ts';
 
 export type StepName =
   | 'Inspect' | 'Load' | 'Disable' | 'Enable' | 'RemoveModule'
-  | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry'
+  | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry' | 'AwaitTurn'
   | 'Done' | 'Refuse' | 'Fail' | 'Quarantine';
 
 export interface StepRow {
@@ -40,16 +40,20 @@ export const STEPS: Readonly<Record<StepName, StepRow>> = {
   AwaitOther: { kind: 'Wait', deadlineSeconds: TRANSITION_SECONDS, outcome: 'no other live patch is in transition', inverse: undefined },
   AwaitReadable: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the sysfs files of the patch can be read', inverse: undefined },
   AwaitRetry: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the pause before the next attempt is over', inverse: undefined },
+  AwaitTurn: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the live patches in front of it in the list have come to an end', inverse: undefined },
   Done: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel is as wanted', inverse: undefined },
   Refuse: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel was not touched', inverse: undefined },
   Fail: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the attempts are used up', inverse: undefined },
   Quarantine: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the file is not loaded on this node until its quarantine is lifted', inverse: undefined },
 };
 
+/** Of a wanted live patch. Pending and Absent ones are not listed in the report. */
+export type StepState = Exclude<LivePatchState, 'Installed'> | 'Pending' | 'Absent';
+
 export interface Step {
   readonly name: StepName;
-  /** What is reported meanwhile. Pending and Absent patches are not listed in the report. */
-  readonly state: LivePatchState | 'Pending' | 'Absent';
+  /** What is reported meanwhile. */
+  readonly state: StepState;
   readonly reason: string;
   readonly message: string;
   /** The attempt has failed: remember it with this step. */

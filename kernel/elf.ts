@@ -1,14 +1,14 @@
 /**
  * Reads a kernel module file without trusting a byte of it: what the kernel itself reads (kernel/module/main.c, elf_validity_check), and
- * which functions it patches.
+ * what it changes as a live patch.
  */
-import { findFunctions } from './functions.ts';
-import type { PatchedFunction } from './functions.ts';
+import { findChanges } from './functions.ts';
+import type { Changes } from './functions.ts';
 import { parseBuildID } from './notes.ts';
 import { bad, checkHeader, contentOf, readSections } from './sections.ts';
 import type { Section } from './sections.ts';
 
-export interface ModuleInfo {
+export interface ModuleInfo extends Changes {
   readonly name: string;
   readonly vermagic: string;
   /** The module is marked as a live patch: MODULE_INFO(livepatch, "Y"). */
@@ -17,8 +17,6 @@ export interface ModuleInfo {
   readonly buildID: string | undefined;
   /** A signature is appended. Whether its key is trusted only the kernel knows. */
   readonly signed: boolean;
-  /** The functions it patches; unknown when the file does not show them in a form that is known. */
-  readonly functions: readonly PatchedFunction[] | 'unknown';
 }
 
 /** Debian's modules have some 500 bytes; the parameters of a large driver some 20 KiB. */
@@ -32,20 +30,21 @@ export function parseModule(bytes: Buffer): ModuleInfo {
   const sections = readSections(image);
   const modinfo = readModinfo(bytes, sections);
   const required = (key: string): string => modinfo.get(key) ?? bad(`.modinfo has no ${key}=`);
+  const [name, vermagic] = [required('name'), required('vermagic')];
   const buildIDNote = sections.find((section) => section.name === '.note.gnu.build-id');
   return {
-    name: required('name'),
-    vermagic: required('vermagic'),
+    name,
+    vermagic,
     livePatch: modinfo.get('livepatch') === 'Y',
     buildID: buildIDNote && parseBuildID(contentOf(bytes, buildIDNote), image.littleEndian),
     signed: bytes.subarray(-SIGNATURE_TRAILER.length).equals(SIGNATURE_TRAILER),
-    functions: findFunctions(image, sections),
+    ...findChanges(image, sections, releaseOf({ vermagic })),
   };
 }
 
 /** The release a module was built for: the first word of its vermagic. */
-export function releaseOf(module: ModuleInfo): string {
-  return module.vermagic.split(' ', 1)[0] ?? '';
+export function releaseOf({ vermagic }: Pick<ModuleInfo, 'vermagic'>): string {
+  return vermagic.split(' ', 1)[0] ?? '';
 }
 
 /** The key=value pairs of .modinfo; of a key that is there twice, the first, as in the kernel's get_modinfo. */

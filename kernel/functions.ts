@@ -1,9 +1,9 @@
 /**
- * Which functions a live patch module changes, from its relocations: the file has no other list of them. Only two forms that are known to the
- * last byte are read, everything else is unknown. The work is bounded.
+ * Which functions a live patch module changes, from its relocations: the file has no other list of them, and whether it is cumulative. Only two
+ * forms that are known to the last byte are read, everything else is unknown. The work is bounded.
  *
- * The kernel's own form (include/linux/livepatch.h; the first fields are the same since 4.0): struct klp_patch { mod; objs }, an array of struct
- * klp_object { name; funcs } and for each an array of struct klp_func { old_name; new_func; old_sympos }, both closed by an empty element.
+ * The kernel's own form (include/linux/livepatch.h; the first fields are the same since 4.0): struct klp_patch { mod; objs; states; replace }, an array of
+ * struct klp_object { name; funcs } and for each an array of struct klp_func { old_name; new_func; old_sympos }, both closed by an empty element.
  * kpatch-build's form (kmod/patch/kpatch-patch.h): a section .kpatch.funcs whose elements end with name and objname.
  */
 import { codeOf } from './errors.ts';
@@ -16,6 +16,13 @@ export interface PatchedFunction {
   readonly name: string;
   /** Which of several functions of that name, from 1; 0: there must be one only. */
   readonly position: number;
+}
+
+/** What loading a module changes, as far as its file shows it. */
+export interface Changes {
+  readonly functions: readonly PatchedFunction[] | 'unknown';
+  /** It is cumulative: loading it disables all other live patches (struct klp_patch, replace). */
+  readonly replace: boolean | 'unknown';
 }
 
 interface Place {
@@ -57,22 +64,33 @@ const MAX_OBJECTS = 64;
 const MAX_ARRAY_BYTES = MAX_FUNCTIONS * 256;
 /** KSYM_NAME_LEN */
 const MAX_NAME_BYTES = 512;
+/** struct klp_patch since 5.5; before it had no states, and distributions moved replace about. */
+const REPLACE_OFFSET = 3 * POINTER_BYTES;
+const REPLACE_SINCE = [5, 5] as const;
 const NAME = /^[A-Za-z_][A-Za-z0-9_.$]*$/;
 
 const keyOf = ({ section, offset }: Place): string => `${section}:${offset}`;
 const behind = ({ section, offset }: Place, bytes: number): Place => ({ section, offset: offset + bytes });
 
-/** Never throws. */
-export function findFunctions(image: Image, sections: readonly Section[]): readonly PatchedFunction[] | 'unknown' {
+const NOTHING_KNOWN: Changes = { functions: 'unknown', replace: 'unknown' };
+
+/** Of a module for kernel `release`. Never throws. */
+export function findChanges(image: Image, sections: readonly Section[], release: string): Changes {
   try {
     const memory = readMemory(image, sections);
-    const kpatch = sections.findIndex(({ name }) => name === KPATCH_SECTION);
-    const functions = memory && (kpatch === -1 ? readKernelForm(memory) : readKpatchForm(memory, kpatch));
-    return functions === undefined || functions.length === 0 || functions.length > MAX_FUNCTIONS ? 'unknown' : functions;
+    const root = memory && findRoot(memory);
+    const functions = memory && (root ? readKernelForm(memory, root) : readKpatchForm(memory));
+    if (functions === undefined || functions.length === 0 || functions.length > MAX_FUNCTIONS) return NOTHING_KNOWN;
+    return { functions, replace: root && hasReplace(release) ? flagAt(memory, behind(root, REPLACE_OFFSET)) : 'unknown' };
   } catch (error) {
     if (codeOf(error) === undefined && !(error instanceof RangeError)) throw error;
-    return 'unknown';
+    return NOTHING_KNOWN;
   }
+}
+
+function hasReplace(release: string): boolean {
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  return major > REPLACE_SINCE[0] || (major === REPLACE_SINCE[0] && minor >= REPLACE_SINCE[1]);
 }
 
 function readMemory(image: Image, sections: readonly Section[]): Memory | undefined {
@@ -117,11 +135,19 @@ function readVariables(symbols: Image): ReadonlyMap<string, number> {
   return variables;
 }
 
-function readKernelForm(memory: Memory): readonly PatchedFunction[] | undefined {
-  const roots = memory.toModule.flatMap((place) => memory.pointers.get(keyOf(behind(place, POINTER_BYTES))) ?? []).filter((objects) => funcsOf(memory, objects) !== undefined);
-  const [objects] = roots;
-  if (objects === undefined || roots.length > 1) return undefined;
-  const elements = elementsOf(memory, objects, (place) => funcsOf(memory, place) !== undefined);
+/** Where struct klp_patch is; a module of kpatch-build makes it when it is loaded. */
+function findRoot(memory: Memory): Place | undefined {
+  if (memory.sections.some(({ name }) => name === KPATCH_SECTION)) return undefined;
+  const roots = memory.toModule.filter((place) => {
+    const objects = memory.pointers.get(keyOf(behind(place, POINTER_BYTES)));
+    return objects !== undefined && funcsOf(memory, objects) !== undefined;
+  });
+  return roots.length === 1 ? roots[0] : undefined;
+}
+
+function readKernelForm(memory: Memory, root: Place): readonly PatchedFunction[] | undefined {
+  const objects = memory.pointers.get(keyOf(behind(root, POINTER_BYTES)));
+  const elements = objects && elementsOf(memory, objects, (place) => funcsOf(memory, place) !== undefined);
   if (elements === undefined || elements.length > MAX_OBJECTS) return undefined;
   return allOrNone(elements.map((place) => readObject(memory, place)));
 }
@@ -165,7 +191,8 @@ function elementsOf({ variables, pointers }: Memory, array: Place, isElement: (p
   return regular && !pointers.has(keyOf(last)) && !pointers.has(keyOf(behind(last, POINTER_BYTES))) ? found : undefined;
 }
 
-function readKpatchForm(memory: Memory, section: number): readonly PatchedFunction[] | undefined {
+function readKpatchForm(memory: Memory): readonly PatchedFunction[] | undefined {
+  const section = memory.sections.findIndex(({ name }) => name === KPATCH_SECTION);
   const size = memory.sections[section]?.size ?? 0;
   for (const bytes of KPATCH_ELEMENT_BYTES) {
     const elements = size % bytes === 0 ? Array.from({ length: Math.min(size / bytes, MAX_FUNCTIONS + 1) }, (_, index) => ({ section, offset: index * bytes })) : [];
@@ -190,6 +217,12 @@ function readFunction(memory: Memory, object: string, at: { readonly name: Place
 function numberAt({ image, sections }: Memory, { section, offset }: Place): number {
   const content = contentOf(image.bytes, sections[section] as Section);
   return long({ ...image, bytes: content }, offset);
+}
+
+/** A C bool. */
+function flagAt({ image, sections }: Memory, { section, offset }: Place): boolean | 'unknown' {
+  const value = contentOf(image.bytes, sections[section] as Section)[offset];
+  return value === 0 || value === 1 ? value === 1 : 'unknown';
 }
 
 /** The name that the pointer at `place` leads to; undefined when it leads to no name. */

@@ -19,6 +19,8 @@ export interface LivePatch {
   readonly enabled: Switch;
   /** On: tasks are still being moved over, in the direction that `enabled` says. */
   readonly transition: Switch;
+  /** On: it is cumulative and has disabled all that were there before. unknown before 6.11, which has no such file. */
+  readonly replace: Switch;
   readonly objects: readonly PatchedObject[];
 }
 
@@ -67,6 +69,11 @@ function phaseOfLivePatch({ enabled, transition }: LivePatch): Phase {
   return enabled === 'on' ? 'Enabled' : 'Disabled';
 }
 
+/** The kernel runs the new functions of this object. Before 6.1 it does not tell, and patches whatever is loaded. */
+export function isPatched({ patched, loaded }: PatchedObject): boolean {
+  return patched === 'on' || (patched === 'unknown' && loaded);
+}
+
 /** The first loaded object that the kernel shows as not patched; undefined when there is none. */
 export function findUnpatched(livePatch: LivePatch): string | undefined {
   return livePatch.objects.find(({ loaded, patched }) => loaded && patched === 'off')?.name;
@@ -81,6 +88,7 @@ async function readLivePatch(host: Host, name: string): Promise<LivePatch> {
   return {
     enabled: await readSwitch(host, `${directory}/enabled`),
     transition: await readSwitch(host, `${directory}/transition`),
+    replace: await readSwitch(host, `${directory}/replace`),
     objects,
   };
 }

@@ -2,6 +2,7 @@
 import type { KernelFacts } from './facts.ts';
 import type { ModuleInfo } from './elf.ts';
 import { releaseOf } from './elf.ts';
+import type { PatchedFunction } from './functions.ts';
 import type { FunctionFacts } from './tracing.ts';
 
 /** Why a module is not given to the kernel. */
@@ -25,7 +26,9 @@ export type RefusalReason =
   | 'NotALivePatch'
   | 'NotAModule'
   | 'NotEnoughMemory'
+  | 'ReplaceMismatch'
   | 'SignatureRequired'
+  | 'WouldHideForeign'
   | 'WrongKernel';
 
 export interface Refusal {
@@ -40,6 +43,17 @@ export interface ModuleOrder {
   readonly buildID?: string | undefined;
   readonly hostPath: string;
   readonly sha256: string;
+  /** It is said to be cumulative. */
+  readonly replace: boolean;
+}
+
+/** A live patch in the kernel that somebody else answers for. */
+export interface ForeignLivePatch {
+  readonly name: string;
+  /** Who loaded it, as far as it can be told, to stand behind "loaded by". */
+  readonly owner: string;
+  /** Of all its objects, as vmlinux:version_proc_show. */
+  readonly functions: readonly string[];
 }
 
 /** What was found at hostPath. `invalid` says why the bytes are no module. */
@@ -112,6 +126,21 @@ function refuseFunction(hostPath: string, release: string, { function: { object,
   return undefined;
 }
 
+/**
+ * The module leaves the functions of other people's live patches alone. The kernel would take it, and then run its version of the function, which was
+ * built without their fix, while it shows theirs as active.
+ */
+export function refuseHiding({ hostPath }: Pick<ModuleOrder, 'hostPath'>, functions: readonly PatchedFunction[], foreign: readonly ForeignLivePatch[]): Refusal | undefined {
+  const labels = new Set(functions.map(({ object, name, position }) => `${object}:${name}${position > 1 ? `,${position}` : ''}`));
+  for (const { name, owner, functions: theirs } of foreign) {
+    const shared = theirs.find((label) => labels.has(label));
+    if (shared !== undefined) {
+      return refusal('WouldHideForeign', `${hostPath} patches ${shared}, as ${name} does, which was loaded by ${owner}: the fix of ${name} would be gone while both are shown as active. Have ${name} unloaded, or build one live patch of both`);
+    }
+  }
+  return undefined;
+}
+
 function refusal(reason: RefusalReason, message: string): Refusal {
   return { reason, message };
 }
@@ -158,6 +187,10 @@ function refuseModule(order: ModuleOrder, facts: KernelFacts, module: ModuleInfo
   const built = releaseOf(module);
   if (built !== facts.release) {
     return refusal('WrongKernel', `${order.hostPath} is built for kernel ${built}, the node runs ${facts.release}: put the module for ${facts.release} there`);
+  }
+  if (module.replace !== 'unknown' && module.replace !== order.replace) {
+    const what = module.replace ? 'is cumulative, so loading it disables all other live patches' : 'is not cumulative, so loading it replaces nothing';
+    return refusal('ReplaceMismatch', `${order.hostPath} ${what}, and the KernelPatch says replace: ${order.replace}: set replace: ${module.replace} there, or build the module again`);
   }
   if (module.signed) return undefined;
   if (facts.lockdown === 'integrity' || facts.lockdown === 'confidentiality') {

@@ -2,7 +2,7 @@
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
-import type { LivePatchReport, NodeKernel, NodeKernelStatus, WantedLivePatch } from '../../crds/nodekernel.ts';
+import type { LivePatchReport, NodeKernel, NodeKernelStatus, NodeState, WantedLivePatch } from '../../crds/nodekernel.ts';
 import { makeTransport } from '../../operator/kube/transport.ts';
 import type { HttpRequest, Transport } from '../../operator/kube/transport.ts';
 
@@ -104,8 +104,10 @@ export class Fleet {
   }
 }
 
-function carryOut(node: FakeNode, { name, kernelPatch, sha256, desired }: WantedLivePatch): LivePatchReport | undefined {
-  const report = (state: LivePatchReport['state'], reason: string): LivePatchReport => ({ name, origin: 'KernelPatch', kernelPatch, sha256, state, reason, message: `${name}: ${reason}`, since: '2026-11-24T12:00:00Z' });
+type WantedReport = LivePatchReport & { readonly state: NodeState };
+
+function carryOut(node: FakeNode, { name, kernelPatch, sha256, desired }: WantedLivePatch): WantedReport | undefined {
+  const report = (state: WantedReport['state'], reason: string): WantedReport => ({ name, origin: 'KernelPatch', kernelPatch, sha256, state, reason, message: `${name}: ${reason}`, since: '2026-11-24T12:00:00Z' });
   if (node.nature === 'Holds') return report('Transitioning', 'InTransition');
   if (desired === 'Absent') {
     node.loaded.delete(name);

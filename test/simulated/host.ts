@@ -21,10 +21,14 @@ export interface Behaviour {
   readonly stallsUnload?: boolean;
   /** Shown as loaded objects that are not patched. */
   readonly unpatched?: boolean;
+  /** Cumulative, whatever the module says of itself. */
   readonly replace?: boolean;
   /** rmmod never gets it. */
   readonly held?: boolean;
+  /** Those of the kernel. */
   readonly functions?: readonly string[];
+  /** Those of modules, by the module. */
+  readonly objects?: Readonly<Record<string, readonly string[]>>;
 }
 
 interface SimulatedPatch {
@@ -109,9 +113,10 @@ export class SimulatedMachine {
     this.files.set(path, Buffer.from(`${text}\n`));
   }
 
-  /** Somebody else loads a module, and its transition is over. */
+  /** Somebody else loads a live patch, and its transition is over. */
   loadByHand(bytes: Buffer): void {
     const info = parseModule(bytes);
+    if (this.#replaces(info)) this.#disableOthers(info.name);
     this.#modules.set(info.name, { info, comesAt: undefined, patch: { enabled: true, transitionEndsAt: undefined, goesAt: undefined } });
     this.#tree = undefined;
   }
@@ -121,6 +126,18 @@ export class SimulatedMachine {
     this.loadByHand(bytes);
     const patch = this.#modules.get(parseModule(bytes).name)?.patch;
     if (patch !== undefined) patch.transitionEndsAt = Infinity;
+  }
+
+  /** A module that is no live patch comes. */
+  loadObject(name: string): void {
+    this.set(`/sys/module/${name}/initstate`, 'live');
+    this.#tree = undefined;
+  }
+
+  /** Somebody else disables a live patch and removes its module. */
+  unloadByHand(name: string): void {
+    this.#modules.delete(name);
+    this.#tree = undefined;
   }
 
   finishTransition(name: string): void {
@@ -230,8 +247,17 @@ export class SimulatedMachine {
     const endedAt = patch.transitionEndsAt ?? 0;
     patch.transitionEndsAt = undefined;
     if (!patch.enabled) patch.goesAt = endedAt + DIRECTORY_LINGERS_MILLISECONDS;
-    if (!patch.enabled || !this.#behaviour(name).replace) return;
+    const module = this.#modules.get(name);
+    if (patch.enabled && module !== undefined && this.#replaces(module.info)) this.#disableOthers(name);
+  }
+
+  /** Their directories go, their modules stay. */
+  #disableOthers(name: string): void {
     for (const [other, module] of this.#modules) if (other !== name) module.patch = undefined;
+  }
+
+  #replaces({ name, replace }: ModuleInfo): boolean {
+    return this.#behaviour(name).replace ?? replace === true;
   }
 
   #behaviour(name: string): Behaviour {
@@ -278,10 +304,20 @@ export class SimulatedMachine {
       const directory = `/sys/kernel/livepatch/${name}`;
       put(`${directory}/enabled`, patch.enabled ? '1' : '0');
       put(`${directory}/transition`, patch.transitionEndsAt === undefined ? '0' : '1');
-      put(`${directory}/vmlinux/patched`, this.#behaviour(name).unpatched ? '0' : '1');
-      for (const functionName of this.#behaviour(name).functions ?? ['version_proc_show']) tree.set(`${directory}/vmlinux/${functionName},1/`, Buffer.alloc(0));
+      const replace = this.#behaviour(name).replace ?? info.replace;
+      if (replace !== 'unknown') put(`${directory}/replace`, replace ? '1' : '0');
+      for (const [path, text] of this.#objectsOf(name)) put(`${directory}/${path}`, text);
     }
     return tree;
+  }
+
+  /** Files below the directory of a live patch; a function is a directory. */
+  #objectsOf(name: string): readonly (readonly [path: string, text: string])[] {
+    const { functions = ['version_proc_show'], objects = {}, unpatched = false } = this.#behaviour(name);
+    return Object.entries({ vmlinux: functions, ...objects }).flatMap(([object, members]) => {
+      const loaded = object === 'vmlinux' || this.files.has(`/sys/module/${object}/initstate`);
+      return [[`${object}/patched`, loaded && !unpatched ? '1' : '0'] as const, ...members.map((member) => [`${object}/${member},1/`, ''] as const)];
+    });
   }
 
   #writeEnabled(path: string, text: string): void {

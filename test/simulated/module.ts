@@ -15,6 +15,8 @@ export interface ModuleOptions {
   /** The functions it lists, and in which form; without them it lists none. */
   readonly patches?: readonly PatchedFunction[];
   readonly form?: Form;
+  /** Cumulative; only a module that lists functions says so. */
+  readonly replace?: boolean;
 }
 
 export const RELEASE = '6.12.107+deb13-cloud-amd64';
@@ -44,8 +46,8 @@ export function aModule(options: ModuleOptions = {}): Buffer {
   return signed ? Buffer.concat([image, Buffer.from('SIGNATURE~Module signature appended~\n')]) : image;
 }
 
-function listed({ patches = [], form = 'kernel', littleEndian = true }: ModuleOptions, first: number): readonly SectionContent[] {
-  return patches.length === 0 ? [] : patchedSections(patches, form, { first, littleEndian });
+function listed({ patches = [], form = 'kernel', littleEndian = true, replace = true }: ModuleOptions, first: number): readonly SectionContent[] {
+  return patches.length === 0 ? [] : patchedSections(patches, form, { first, littleEndian, replace });
 }
 
 /** An ELF note with a GNU build id, as in /sys/kernel/notes. */

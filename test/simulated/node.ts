@@ -40,7 +40,7 @@ export function aPlan(changes: Partial<Plan> = {}): Plan {
     action: 'LivePatch',
     reason: 'LivePatchFits',
     message: 'fix has a live patch for this kernel',
-    patches: [{ kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch for this kernel is listed' }],
+    patches: [{ kernelPatch: 'fix', action: 'LivePatch', livePatch: 'livepatch_fix', reason: 'LivePatchFits', message: 'a live patch for this kernel is listed' }],
     ...changes,
   };
 }

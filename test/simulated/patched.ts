@@ -26,14 +26,23 @@ const STT_OBJECT = 1;
 const OBJECT_BYTES = 168;
 const FUNCTION_BYTES = 152;
 
+/** struct klp_patch: mod, objs, states, replace. */
+const REPLACE_AT = 24;
+
+export interface Layout {
+  /** The index of the first section. */
+  readonly first: number;
+  readonly littleEndian: boolean;
+  readonly replace: boolean;
+}
+
 interface Writer {
   readonly relocate: (at: number, to: number, addend: number) => void;
   readonly text: (value: string) => number;
   readonly variable: (at: number, size: number) => void;
 }
 
-/** The sections, when `first` is the index of the first of them. */
-export function patchedSections(functions: readonly PatchedFunction[], form: Form, { first, littleEndian }: { readonly first: number; readonly littleEndian: boolean }): readonly SectionContent[] {
+export function patchedSections(functions: readonly PatchedFunction[], form: Form, { first, littleEndian, replace }: Layout): readonly SectionContent[] {
   const [text, strings, data, module, relocations, symbols] = [first, first + 1, first + 2, first + 3, first + 4, first + 5];
   const relas: Buffer[] = [];
   const texts: string[] = [];
@@ -60,7 +69,7 @@ export function patchedSections(functions: readonly PatchedFunction[], form: For
     },
     variable: (at, size) => variables.push(symbol(STT_OBJECT, data, at, size)),
   };
-  const content = form === 'kernel' ? kernelForm(functions, writer, { text, strings, data, module }) : kpatchForm(functions, writer, { text, strings }, form === 'kpatch' ? 56 : 48);
+  const content = form === 'kernel' ? kernelForm(functions, writer, { text, strings, data, module }, replace) : kpatchForm(functions, writer, { text, strings }, form === 'kpatch' ? 56 : 48);
   const bytes = content(fields);
   return [
     { name: '.text', type: SHT_PROGBITS, flags: ALLOC | EXECUTE, content: Buffer.alloc(16 * functions.length) },
@@ -75,7 +84,7 @@ export function patchedSections(functions: readonly PatchedFunction[], form: For
 
 type Content = (fields: (values: readonly (readonly [1 | 2 | 4 | 8, number])[]) => Buffer) => Buffer;
 
-function kernelForm(functions: readonly PatchedFunction[], { relocate, text, variable }: Writer, at: { readonly text: number; readonly strings: number; readonly data: number; readonly module: number }): Content {
+function kernelForm(functions: readonly PatchedFunction[], { relocate, text, variable }: Writer, at: { readonly text: number; readonly strings: number; readonly data: number; readonly module: number }, replace: boolean): Content {
   const objects = [...Map.groupBy(functions, ({ object }) => object)];
   const objectsAt = 64;
   const objectsBytes = (objects.length + 1) * OBJECT_BYTES;
@@ -99,6 +108,7 @@ function kernelForm(functions: readonly PatchedFunction[], { relocate, text, var
   }
   return (fields) => {
     const bytes = Buffer.alloc(next);
+    bytes[REPLACE_AT] = Number(replace);
     for (const [place, position] of positions) fields([[8, position]]).copy(bytes, place);
     return bytes;
   };

@@ -31,15 +31,21 @@ test('another generation, boot or digest begins anew', () => {
     recall(aWanted(), { ...aStatus(), bootID: 'unknown' }, 2, 'unknown'),
     recall(aWanted(), undefined, 2, 'boot'),
   ]) {
-    assert.deepEqual([memory.attempts, memory.failure, memory.reportedOurs], [0, undefined, false]);
+    assert.deepEqual([memory.attempts, memory.failure, memory.verified], [0, undefined, false]);
   }
 });
 
-for (const [state, ours] of [['Active', true], ['Transitioning', true], ['Unloading', true], ['Loading', false], ['Refused', false], ['Failed', false]] as const) {
-  test(`a patch reported as ${state} is ${ours ? '' : 'not '}known to be ours`, () => {
-    assert.equal(recall(aWanted(), aStatus({ state }), 2, 'boot').reportedOurs, ours);
+for (const [state, reason, verified] of [['Active', 'Active', true], ['Failed', 'ObjectUnpatched', true], ['Transitioning', 'Transitioning', false], ['Failed', 'EffectMissing', false]] as const) {
+  test(`a patch reported as ${state}, ${reason}, was ${verified ? '' : 'not '}seen complete`, () => {
+    const memory = recall(aWanted(), aStatus({ state, reason }), 2, 'boot');
+    assert.equal(memory.verified, verified);
+    assert.equal(memory.failure?.reason, state === 'Failed' && !verified ? reason : undefined);
   });
 }
+
+test('what was seen complete has to be seen again after the next load', () => {
+  assert.equal(attempted(recall(aWanted(), aStatus({ state: 'Active' }), 2, 'boot')).verified, false);
+});
 
 test('the same intent goes on with what is remembered, whoever asks for it', () => {
   const memory = failed(attempted(memoryFor(aWanted(), undefined)), { reason: 'X', message: 'x', retry: true }, 5);

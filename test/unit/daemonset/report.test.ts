@@ -2,17 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as z from 'zod/mini';
 import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
-import type { LivePatchState, Plan } from '../../../crds/nodekernel.ts';
+import type { Plan } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
 import type { Stall } from '../../../daemonset/stalls.ts';
-import type { StepName } from '../../../daemonset/steps.ts';
+import type { Owned } from '../../../daemonset/ownership.ts';
+import type { StepName, StepState } from '../../../daemonset/steps.ts';
+import type { KpatchUtility } from '../../../kernel/kpatch.ts';
 import type { KernelPatchState } from '../../../kernel/patches.ts';
 import { someFacts } from '../../simulated/facts.ts';
 import { aPlan, aWanted } from '../../simulated/node.ts';
 
-type State = LivePatchState | 'Pending' | 'Absent';
-const NAMES: Readonly<Record<State, StepName>> = {
+const NAMES: Readonly<Record<StepState, StepName>> = {
   Pending: 'Load',
   Loading: 'Load',
   Transitioning: 'AwaitTransition',
@@ -25,29 +26,34 @@ const NAMES: Readonly<Record<State, StepName>> = {
   Absent: 'Done',
 };
 
-function outlook(state: State, changes: Partial<Outlook['wanted']> = {}): Outlook {
+function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Outlook {
   const wanted = aWanted(changes);
   return {
     wanted,
     kernel: { name: wanted.name, livePatch: undefined, module: undefined },
     step: { name: NAMES[state], state, reason: `${state}Reason`, message: `${wanted.name} is ${state}` },
     attempts: 1,
+    ours: true,
   };
 }
 
 const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
   name,
-  livePatch: { enabled: 'on', transition: 'off', objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions }] },
+  livePatch: { enabled: 'on', transition: 'off', replace: 'off', objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions }] },
   module: { initState: 'live', buildID: 'unknown' },
 });
 
-function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall }) {
-  const { plan, outlooks = [], patches = [], stall, previous, now = '2026-11-24T09:00:00Z' } = changes;
+const NO_KPATCH: KpatchUtility = { directory: '/var/lib/kpatch/6.12', modules: [], atBoot: false };
+
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility }) {
+  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
     facts: someFacts(),
     patches: new Map(patches.map((patch) => [patch.name, patch])),
     outlooks,
+    owned,
+    kpatch,
     stall,
     previous,
     agentVersion: '0.1.0',
@@ -60,8 +66,8 @@ const conditionOf = (status: NodeKernelStatus, type: string) => status.condition
 const second = { name: 'second_fix', kernelPatch: 'second' };
 const twoPatches = aPlan({
   patches: [
-    { kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed' },
-    { kernelPatch: 'second', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed' },
+    { kernelPatch: 'fix', action: 'LivePatch', livePatch: 'livepatch_fix', reason: 'LivePatchFits', message: 'a live patch is listed' },
+    { kernelPatch: 'second', action: 'LivePatch', livePatch: 'second_fix', reason: 'LivePatchFits', message: 'a live patch is listed' },
   ],
 });
 const planned = (action: Plan['action'], mode: Plan['mode'] = 'Apply') => aPlan({ action, mode, reason: `${action}Because`, message: 'in words' });
@@ -106,7 +112,7 @@ test('Progressing is True while something is done, Stalled while something stand
   assert.deepEqual([conditionOf(settled, 'Progressing')?.status, conditionOf(settled, 'Stalled')?.status], ['False', 'False']);
 });
 
-const SUMS: readonly (readonly [readonly State[], string])[] = [
+const SUMS: readonly (readonly [readonly StepState[], string])[] = [
   [[], 'Idle'],
   [['Absent'], 'Idle'],
   [['Active', 'Pending'], 'Pending'],
@@ -129,6 +135,34 @@ test('pending and absent patches are not listed, foreign ones are', () => {
   assert.deepEqual(status.livePatches.map(({ name, origin, state }) => [name, origin, state]), [['vendor_fix', 'Foreign', 'Active']]);
   assert.deepEqual(status.livePatches[0]?.functions, ['vmlinux:f']);
   assert.equal(status.active, 'vendor_fix');
+});
+
+test('one that an earlier KernelPatch asked for is not foreign: the build id tells, not the name', () => {
+  const left = { ...foreign('fix_before'), module: { initState: 'live', buildID: 'ab'.repeat(20) } } as const;
+  const owned = [{ name: 'fix_before', buildID: 'ab'.repeat(20), sha256: 'cd'.repeat(32), kernelPatch: 'before' }];
+  const [report] = aStatus({ patches: [left], owned }).livePatches;
+  assert.deepEqual([report?.origin, report?.kernelPatch, report?.sha256, report?.buildID, report?.reason], ['KernelPatch', 'before', 'cd'.repeat(32), 'ab'.repeat(20), 'NotWanted']);
+  const other = { ...left, module: { ...left.module, buildID: 'ef'.repeat(20) } };
+  assert.equal(aStatus({ patches: [other], owned }).livePatches[0]?.origin, 'Foreign');
+});
+
+test('the build id of a wanted module is reported once it is known to be that of the file', () => {
+  const module = { initState: 'live', buildID: 'ab'.repeat(20) } as const;
+  const there = { ...outlook('Active'), kernel: { ...foreign('livepatch_fix'), module } };
+  assert.equal(aStatus({ outlooks: [there] }).livePatches[0]?.buildID, module.buildID);
+  assert.equal(aStatus({ outlooks: [{ ...there, ours: false }] }).livePatches[0]?.buildID, undefined);
+});
+
+test('functions are listed as far as the kernel shows them as patched', () => {
+  const objects = [{ name: 'ext4', patched: 'off', loaded: false, functions: ['ext4:f'] }, { name: 'xfs', patched: 'unknown', loaded: true, functions: ['xfs:f'] }, { name: 'btrfs', patched: 'unknown', loaded: false, functions: ['btrfs:f'] }] as const;
+  const patch = { ...foreign('vendor_fix'), livePatch: { enabled: 'on', transition: 'off', replace: 'off', objects } } as const;
+  assert.deepEqual(aStatus({ patches: [patch] }).livePatches[0]?.functions, ['xfs:f']);
+});
+
+test('what the kpatch utility has and the kernel has not is shown, unless a KernelPatch asks for it', () => {
+  const kpatch = { directory: '/var/lib/kpatch/6.12', modules: ['livepatch_fix', 'vendor_fix', 'vendor_later'], atBoot: true };
+  const status = aStatus({ outlooks: [outlook('Pending')], patches: [foreign('vendor_fix')], kpatch });
+  assert.deepEqual(status.livePatches.map(({ name, state }) => [name, state]), [['vendor_fix', 'Active'], ['vendor_later', 'Installed']]);
 });
 
 test('a time stays while its state stays, and is new with a new state or digest', () => {

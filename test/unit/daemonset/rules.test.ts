@@ -18,6 +18,7 @@ const seconds = (count: number) => NOW - count * 1000;
 interface Given {
   readonly desired?: 'Loaded' | 'Absent';
   readonly reversible?: boolean;
+  readonly replace?: boolean;
   readonly memory?: Partial<Memory>;
   readonly livePatch?: LivePatch;
   readonly module?: LoadedModule;
@@ -28,10 +29,12 @@ interface Given {
   readonly reopens?: Reopened;
   readonly quarantine?: Quarantine;
   readonly uncommitted?: string;
+  readonly foreign?: EntryView['foreign'];
+  readonly ahead?: string;
 }
 
-function aView({ desired = 'Loaded', reversible = true, transitionSeconds, memory = {}, livePatch, module, otherTransition, replacedBy, heldBy, reopens, quarantine, uncommitted }: Given): EntryView {
-  const wanted = aWanted({ desired, reversible, ...(transitionSeconds && { transitionSeconds }) });
+function aView({ desired = 'Loaded', reversible = true, replace = true, transitionSeconds, memory = {}, livePatch, module, otherTransition, replacedBy, heldBy, reopens, quarantine, uncommitted, foreign = [], ahead }: Given): EntryView {
+  const wanted = aWanted({ desired, reversible, replace, ...(transitionSeconds && { transitionSeconds }) });
   return {
     wanted,
     kernel: { name: wanted.name, livePatch, module },
@@ -39,6 +42,8 @@ function aView({ desired = 'Loaded', reversible = true, transitionSeconds, memor
     otherTransition,
     replacedBy,
     reopens,
+    foreign,
+    ahead,
     heldBy,
     quarantine,
     uncommitted,
@@ -47,10 +52,11 @@ function aView({ desired = 'Loaded', reversible = true, transitionSeconds, memor
 }
 
 const live: LoadedModule = { initState: 'live', buildID: MODULE_BUILD_ID };
-const foreign: LoadedModule = { ...live, buildID: 'ff'.repeat(20) };
+const another: LoadedModule = { ...live, buildID: 'ff'.repeat(20) };
 const shown = (enabled: boolean, transition: boolean, patched = true): LivePatch => ({
   enabled: enabled ? 'on' : 'off',
   transition: transition ? 'on' : 'off',
+  replace: 'unknown',
   objects: [{ name: 'vmlinux', patched: patched ? 'on' : 'off', loaded: true, functions: ['vmlinux:version_proc_show'] }],
 });
 const gone = {};
@@ -60,11 +66,12 @@ const enabling = { module: live, livePatch: shown(true, true) };
 const enabled = { module: live, livePatch: shown(true, false) };
 const disabling = { module: live, livePatch: shown(false, true) };
 const disabled = { module: live, livePatch: shown(false, false) };
-const unreadable = { module: live, livePatch: { enabled: 'unknown', transition: 'unknown', objects: [] } } as const;
+const unreadable = { module: live, livePatch: { enabled: 'unknown', transition: 'unknown', replace: 'unknown', objects: [] } } as const;
 const absent = { desired: 'Absent' } as const;
 const failure = { reason: 'TransitionTimeout', message: 'it stalled', retry: true, at: seconds(60) };
 const refusal = { reason: 'FileMissing', message: 'it is not there', at: seconds(5) };
 const quarantine = { reason: 'QuarantinedAfterBoot', message: 'the load had not ended when the node went down' } as const;
+const theirs = [{ name: 'vendor_fix', owner: 'somebody else', functions: ['vmlinux:f'] }];
 const since = (name: StepName, ago: number): Partial<Memory> => ({ step: { name, reason: name, since: seconds(ago) } });
 
 const ROWS: readonly (readonly [what: string, given: Given, step: StepName, state: string, reason?: string])[] = [
@@ -85,13 +92,12 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['not wanted, being disabled', { ...absent, ...disabling }, 'AwaitUnload', 'Unloading'],
   ['not wanted, there, not reversible', { ...absent, ...enabled, reversible: false }, 'Refuse', 'Refused', 'NotReversible'],
 
-  ['wanted, a foreign module there', { module: foreign, livePatch: shown(true, false) }, 'Refuse', 'Refused', 'NameTaken'],
-  ['wanted, a foreign module left', { module: foreign }, 'Refuse', 'Refused', 'NameTaken'],
-  ['not wanted, a foreign module in transition', { ...absent, module: foreign, livePatch: shown(true, true) }, 'Refuse', 'Refused', 'NameTaken'],
+  ['wanted, a foreign module there', { module: another, livePatch: shown(true, false) }, 'Refuse', 'Refused', 'NameTaken'],
+  ['wanted, a foreign module left', { module: another }, 'Refuse', 'Refused', 'NameTaken'],
+  ['not wanted, a foreign module in transition', { ...absent, module: another, livePatch: shown(true, true) }, 'Refuse', 'Refused', 'NameTaken'],
   ['wanted, there, file not yet compared', { ...enabled, memory: { fileBuildID: undefined } }, 'Inspect', 'Loading'],
   ['wanted, there, file missing', { ...enabled, memory: { fileBuildID: undefined, refusal } }, 'Refuse', 'Refused', 'IdentityUnknown'],
   ['wanted, there, file missing since long', { ...enabled, memory: { fileBuildID: undefined, refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'Inspect', 'Loading'],
-  ['wanted, there, file missing, reported as ours', { ...enabled, memory: { fileBuildID: undefined, refusal, reportedOurs: true } }, 'Done', 'Active'],
   ['not wanted, there, file missing', { ...absent, ...enabled, memory: { fileBuildID: undefined, refusal } }, 'Refuse', 'Refused', 'IdentityUnknown'],
 
   ['wanted, refused lately', { memory: { refusal } }, 'Refuse', 'Refused', 'FileMissing'],
@@ -103,6 +109,18 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, never loaded, a later one there', { replacedBy: 'livepatch_newer' }, 'Done', 'Active', 'Replaced'],
 
   ['wanted, would leave a CVE open again', { reopens: { livePatch: 'livepatch_older', cves: ['CVE-2026-1000'] } }, 'Refuse', 'Refused', 'WouldReopen'],
+  ['wanted, cumulative, somebody else has one', { foreign: theirs }, 'Refuse', 'Refused', 'WouldReplaceForeign'],
+  ['wanted, beside what somebody else has', { foreign: theirs, replace: false }, 'Load', 'Pending'],
+  ['wanted, loaded three times and gone, somebody else has one', { foreign: theirs, memory: { attempts: 3 } }, 'Fail', 'Failed', 'Displaced'],
+  ['wanted, there, a module that came later is not patched', { module: live, livePatch: shown(true, false, false), memory: { verified: true } }, 'Fail', 'Failed', 'ObjectUnpatched'],
+
+  ['wanted, one ahead', { ahead: 'livepatch_older' }, 'AwaitTurn', 'Pending', 'AwaitingTurn'],
+  ['not wanted, there, one ahead', { ...absent, ...enabled, ahead: 'livepatch_older' }, 'AwaitTurn', 'Unloading'],
+  ['not wanted, there, one ahead for long', { ...absent, ...enabled, ahead: 'livepatch_older', memory: since('AwaitTurn', 600) }, 'AwaitTurn', 'Unloading'],
+  ['not wanted, in transition, one ahead', { ...absent, ...enabling, ahead: 'livepatch_older' }, 'Disable', 'Unloading'],
+  ['wanted, there, file not yet compared, one ahead', { ...enabled, ahead: 'livepatch_older', memory: { fileBuildID: undefined } }, 'Inspect', 'Loading'],
+  ['wanted, there, one ahead', { ...enabled, ahead: 'livepatch_older' }, 'Done', 'Active'],
+
   ['wanted, quarantined', { quarantine }, 'Quarantine', 'Quarantined', 'QuarantinedAfterBoot'],
   ['wanted, quarantined, a later one there', { quarantine, replacedBy: 'livepatch_newer' }, 'Quarantine', 'Quarantined'],
   ['wanted, quarantined and there', { ...enabled, quarantine }, 'Quarantine', 'Quarantined'],
@@ -166,6 +184,13 @@ test('a quarantine names the file, how to lift it, and that the patch is still t
 
 test('an active patch that the journal does not have as committed says what a boot would do', () => {
   assert.match(nextStep(aView({ ...enabled, uncommitted: 'ENOSPC' })).message, /quarantine it: ENOSPC/);
+});
+
+const besideButShown = (replace: LivePatch['replace']) => nextStep(aView({ module: live, livePatch: { ...shown(true, false), replace }, replace: false })).message;
+
+test('an active patch that the kernel shows as cumulative against what the KernelPatch says tells so', () => {
+  assert.match(besideButShown('on'), /The kernel shows replace: true: correct it in KernelPatch fix/);
+  for (const replace of ['off', 'unknown'] as const) assert.equal(besideButShown(replace), 'livepatch_fix is active: 1 function patched');
 });
 
 test('what holds a transition is named while it lasts, and when it is given up', () => {

@@ -5,6 +5,7 @@ import { parseModule } from '../../../kernel/elf.ts';
 import { codeOf } from '../../../kernel/errors.ts';
 import type { PatchedFunction } from '../../../kernel/functions.ts';
 import { aModule } from '../../simulated/module.ts';
+import type { ModuleOptions } from '../../simulated/module.ts';
 import type { Form } from '../../simulated/patched.ts';
 
 const FUNCTIONS: readonly PatchedFunction[] = [
@@ -26,6 +27,16 @@ for (const form of FORMS) {
     });
   }
 }
+
+const replaceOf = (options: ModuleOptions) => parseModule(aModule({ patches: FUNCTIONS, ...options })).replace;
+
+test('whether a module is cumulative is read from struct klp_patch, which has it since 5.5; kpatch-build sets it in code only', () => {
+  for (const littleEndian of [true, false]) for (const replace of [true, false]) assert.equal(replaceOf({ replace, littleEndian }), replace);
+  assert.equal(replaceOf({ release: '5.5.0' }), true);
+  for (const release of ['5.4.0-42-generic', '4.18.0-553.el8.x86_64', 'unknown']) assert.equal(replaceOf({ release }), 'unknown');
+  assert.equal(replaceOf({ form: 'kpatch' }), 'unknown');
+  assert.equal(parseModule(aModule()).replace, 'unknown');
+});
 
 test('a module without relocations lists none in a form that is known', () => {
   assert.equal(functionsOf(aModule()), 'unknown');

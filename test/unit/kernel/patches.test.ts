@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { KernelPatchError, codeOf } from '../../../kernel/errors.ts';
 import { readFacts } from '../../../kernel/facts.ts';
-import { findUnpatched, phaseOf, readPatches } from '../../../kernel/patches.ts';
+import { findUnpatched, isPatched, phaseOf, readPatches } from '../../../kernel/patches.ts';
 import type { KernelPatchState, Phase } from '../../../kernel/patches.ts';
 import { simulatedClock } from '../../simulated/clock.ts';
 import { SimulatedMachine } from '../../simulated/host.ts';
@@ -19,6 +19,7 @@ test('a live patch tells its switches, objects, functions and build id', async (
     livePatch: {
       enabled: 'on',
       transition: 'off',
+      replace: 'unknown',
       objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions: ['vmlinux:version_proc_show'] }],
     },
     module: { initState: 'live', buildID: MODULE_BUILD_ID },
@@ -44,6 +45,12 @@ test('an object whose module is not loaded does not count as unpatched', async (
   assert.equal(after?.livePatch && findUnpatched(after.livePatch), 'ext4');
 });
 
+const object = (patched: 'on' | 'off' | 'unknown', loaded: boolean) => isPatched({ name: 'ext4', patched, loaded, functions: [] });
+
+test('an object is patched when the kernel shows it so, and where it does not tell, when it is loaded', () => {
+  assert.deepEqual([object('on', true), object('off', true), object('off', false), object('unknown', true), object('unknown', false)], [true, false, false, true, false]);
+});
+
 test('a name that the kernel does not have is there, with nothing', async () => {
   const patches = await readPatches(new SimulatedMachine(simulatedClock()).host, ['absent']);
   assert.deepEqual([...patches.values()], [{ name: 'absent', livePatch: undefined, module: undefined }]);
@@ -62,7 +69,7 @@ test('a directory that can not be read is an error, not an empty kernel', async 
 
 const live = { initState: 'live', buildID: 'unknown' } as const;
 const coming = { ...live, initState: 'coming' } as const;
-const shown = (enabled: 'on' | 'off' | 'unknown', transition: 'on' | 'off' | 'unknown') => ({ enabled, transition, objects: [] });
+const shown = (enabled: 'on' | 'off' | 'unknown', transition: 'on' | 'off' | 'unknown') => ({ enabled, transition, replace: 'unknown', objects: [] }) as const;
 
 const PHASES: readonly (readonly [Phase, Omit<KernelPatchState, 'name'>])[] = [
   ['Gone', { livePatch: undefined, module: undefined }],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseModule } from '../../../kernel/elf.ts';
 import type { KernelFacts } from '../../../kernel/facts.ts';
-import { refuseFile, refuseFunctions, refuseLoad, refuseMemory } from '../../../kernel/preflight.ts';
+import type { PatchedFunction } from '../../../kernel/functions.ts';
+import { refuseFile, refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../../../kernel/preflight.ts';
 import type { FileFinding, ModuleOrder, RefusalReason } from '../../../kernel/preflight.ts';
 import type { FunctionFacts } from '../../../kernel/tracing.ts';
 import { KERNEL_BUILD_ID, someFacts } from '../../simulated/facts.ts';
@@ -11,8 +12,9 @@ import { RELEASE, aModule } from '../../simulated/module.ts';
 const DIGEST = 'a1'.repeat(32);
 const OTHER = 'b2'.repeat(32);
 
-const order: ModuleOrder = { name: 'livepatch_fix', release: RELEASE, buildID: KERNEL_BUILD_ID, hostPath: '/fix.ko', sha256: DIGEST };
+const order: ModuleOrder = { name: 'livepatch_fix', release: RELEASE, buildID: KERNEL_BUILD_ID, hostPath: '/fix.ko', sha256: DIGEST, replace: true };
 const facts = someFacts();
+const SHOWN: PatchedFunction = { object: 'vmlinux', name: 'show_it', position: 0 };
 const holding = (options: Parameters<typeof aModule>[0] = {}): FileFinding => ({ kind: 'Read', sha256: DIGEST, module: parseModule(aModule(options)), invalid: '' });
 
 interface Case {
@@ -40,6 +42,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'no mark': { reason: 'NotALivePatch', file: holding({ livePatch: false }), names: ['MODULE_INFO(livepatch, "Y")'] },
   'no build id': { reason: 'NoBuildID', file: holding({ buildID: null }), names: ['--build-id'] },
   'built for another kernel': { reason: 'WrongKernel', file: holding({ release: '6.1.0-9-amd64' }), names: [RELEASE, '6.1.0-9-amd64'] },
+  'one that replaces others although it is said not to': { reason: 'ReplaceMismatch', order: { replace: false }, file: holding({ patches: [SHOWN], replace: true }), names: ['is cumulative', 'set replace: true'] },
+  'one that replaces nothing although it is said to': { reason: 'ReplaceMismatch', file: holding({ patches: [SHOWN], replace: false }), names: ['is not cumulative', 'set replace: false'] },
   'unsigned under lockdown': { reason: 'LockedDown', facts: { lockdown: 'integrity' }, names: ['integrity'] },
   'unsigned where signatures are enforced': { reason: 'SignatureRequired', facts: { signaturesEnforced: 'on' }, names: ['module.sig_enforce'] },
 };
@@ -54,6 +58,16 @@ for (const [what, given] of Object.entries(CASES)) {
 
 test('the right module on the right kernel is not refused', () => {
   assert.equal(refuseLoad(order, facts, holding()), undefined);
+});
+
+test('a function that a live patch of somebody else has is left to it, whichever of several of that name it is', () => {
+  const theirs = [{ name: 'vendor_fix', owner: 'somebody else', functions: ['vmlinux:f', 'ext4:g,2'] }];
+  const hiding = (object: string, name: string, position: number) => refuseHiding(order, [SHOWN, { object, name, position }], theirs);
+  for (const found of [hiding('vmlinux', 'f', 0), hiding('vmlinux', 'f', 1), hiding('ext4', 'g', 2)]) {
+    assert.equal(found?.reason, 'WouldHideForeign');
+    assert.match(found.message, /\/fix\.ko patches \S+, as vendor_fix does, which was loaded by somebody else/);
+  }
+  for (const found of [hiding('ext4', 'f', 0), hiding('ext4', 'g', 0), hiding('vmlinux', 'f', 2)]) assert.equal(found, undefined);
 });
 
 test('an order without a build id takes any build of the release', () => {
