@@ -16,6 +16,8 @@ export interface PatchPlan extends Decision {
   readonly kernelPatch: KernelPatch;
   /** The live patch to load, or to remove when the KernelPatch is withdrawn. */
   readonly livePatch?: WantedLivePatch;
+  /** Its own live patch, in whose place `livePatch` is taken. */
+  readonly replaces?: WantedLivePatch;
 }
 
 export interface NodePlan {
@@ -23,7 +25,7 @@ export interface NodePlan {
   readonly policy: PatchPolicy;
   /** Most pressing first. */
   readonly patches: readonly PatchPlan[];
-  /** What spec.livePatches becomes when the rollout lets it: those to be removed, then those to be loaded. Empty in mode Plan. */
+  /** What spec.livePatches becomes when the rollout lets it, in this order. Empty in mode Plan. */
   readonly wanted: readonly WantedLivePatch[];
 }
 
@@ -36,8 +38,7 @@ const MAX_MESSAGE = 1024;
 
 export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, policy: PatchPolicy, kernelPatches: readonly KernelPatch[]): NodePlan {
   const report = currentReport(node, nodeKernel);
-  const decided = kernelPatches.map((kernelPatch) => (report.kind === 'Report' ? decidePatch(kernelPatch, report.status, policy) : { kernelPatch, ...report.decision }));
-  const patches = settleConflicts(decided);
+  const patches = report.kind === 'Report' ? decideTogether(kernelPatches, report.status, policy) : kernelPatches.map((kernelPatch) => ({ kernelPatch, ...report.decision }));
   return {
     node: node.name,
     policy,
@@ -59,6 +60,11 @@ function currentReport(node: NodeView, nodeKernel: NodeKernel | undefined): Repo
     return { kind: 'None', decision: { action: 'Unknown', reason: 'ReportOfOtherBoot', message: `the agent on node ${node.name} has not reported since the node booted${kubelet}` } };
   }
   return { kind: 'Report', status };
+}
+
+function decideTogether(kernelPatches: readonly KernelPatch[], status: NodeKernelStatus, policy: PatchPolicy): readonly PatchPlan[] {
+  const decided = kernelPatches.map((kernelPatch) => decidePatch(kernelPatch, status, policy));
+  return settleConflicts(decided, status);
 }
 
 function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
@@ -109,8 +115,9 @@ function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: Ke
 }
 
 /**
- * One entry for each module: what is to go, then the one that replaces all others, then those that stand beside it, since loading a
- * replacing one after them would remove them. An unload disturbs a node as a load does, so a policy that allows None gets neither.
+ * One entry for each module: the one that replaces all others, so that a withdrawn one is active until the older one that takes its place is, then what is
+ * to go, then those that stand beside the first, since loading it after them would remove them. An unload disturbs a node as a load does, so a
+ * policy that allows None gets neither.
  */
 function wantedOf(patches: readonly PatchPlan[], { spec }: PatchPolicy): readonly WantedLivePatch[] {
   if (spec.maxDisruption === 'None') return [];
@@ -120,8 +127,8 @@ function wantedOf(patches: readonly PatchPlan[], { spec }: PatchPolicy): readonl
 }
 
 function turnOf({ desired, replace }: WantedLivePatch): number {
-  if (desired === 'Absent') return 0;
-  return replace ? 1 : 2;
+  if (desired === 'Absent') return 1;
+  return replace ? 0 : 2;
 }
 
 /** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
@@ -133,7 +140,13 @@ export function describePlan({ node, policy, patches }: NodePlan): Plan {
     action: first.action,
     reason: first.reason,
     message: clip(first.message),
-    patches: patches.slice(0, MAX_ENTRIES).map(({ kernelPatch, action, reason, message }) => ({ kernelPatch: kernelPatch.metadata.name, action, reason, message: clip(message) })),
+    patches: patches.slice(0, MAX_ENTRIES).map(({ kernelPatch, action, reason, message, livePatch }) => ({
+      kernelPatch: kernelPatch.metadata.name,
+      action,
+      ...(action === 'LivePatch' && livePatch && { livePatch: livePatch.name }),
+      reason,
+      message: clip(message),
+    })),
   };
 }
 

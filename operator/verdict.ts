@@ -41,8 +41,11 @@ export function judgeNode(candidate: Candidate, rollout: Rollout, now: number): 
 }
 
 function judgePatch(patch: PatchPlan, candidate: Candidate, rollout: Rollout, now: number): Outcome {
-  const { livePatch } = patch;
+  const { livePatch, replaces } = patch;
   if (!livePatch) return outcomeOf(patch);
+  if (replaces && judge(replaces, candidate.nodeKernel, undefined, now).kind === 'Done') {
+    return { verdict: 'Closed', reason: 'LivePatchActive', message: `live patch ${replaces.name} is active until ${livePatch.name} takes its place` };
+  }
   const progress = judge(livePatch, candidate.nodeKernel, candidate.slot, now);
   const said = { reason: progress.reason, message: progress.message };
   switch (progress.kind) {

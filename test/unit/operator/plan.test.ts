@@ -110,13 +110,13 @@ test('a policy that allows None gets no unload either', () => {
   assert.deepEqual(wantedOf([{ withdrawn: true }], { maxDisruption: 'None' }), []);
 });
 
-test('what is to go comes first, then what replaces, then what stands beside it', () => {
+test('what replaces all others comes first, then what is to go, then what stands beside', () => {
   const wanted = wantedOf([
-    { name: 'beside', created: '2026-11-01T00:00:00Z', kernels: [{ ...affected, livePatch: aLivePatch({ name: 'beside', replace: false }) }] },
+    { name: 'beside', created: '2026-11-01T00:00:00Z', cves: ['CVE-2026-1000'], kernels: [{ ...affected, livePatch: aLivePatch({ name: 'beside', replace: false }) }] },
     { name: 'cumulative', created: '2026-11-02T00:00:00Z', kernels: [{ ...affected, livePatch: aLivePatch({ name: 'cumulative' }) }] },
     { name: 'bad', created: '2026-11-03T00:00:00Z', withdrawn: true, kernels: [{ ...affected, livePatch: aLivePatch({ name: 'bad' }) }] },
   ]);
-  assert.deepEqual(wanted.map(({ name, desired }) => `${name} ${desired}`), ['bad Absent', 'cumulative Loaded', 'beside Loaded']);
+  assert.deepEqual(wanted.map(({ name, desired }) => `${name} ${desired}`), ['cumulative Loaded', 'bad Absent', 'beside Loaded']);
 });
 
 test('the most pressing patch is the action of the node, and each patch has its line', () => {
@@ -135,42 +135,4 @@ test('the most pressing patch is the action of the node, and each patch has its 
 test('a node without any patch is None and says why', () => {
   const plan = describePlan(planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
   assert.deepEqual([plan.action, plan.reason, plan.patches], ['None', 'NoKernelPatch', []]);
-});
-
-test('two files under one module name block both, and name both', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
-    aKernelPatch({ name: 'fix-a' }),
-    aKernelPatch({ name: 'fix-b', kernels: [{ ...affected, livePatch: aLivePatch({ sha256: 'b'.repeat(64) }) }] }),
-  ]);
-  assert.deepEqual(patches.map(({ action, reason }) => `${action} ${reason}`), ['Blocked LivePatchNameConflict', 'Blocked LivePatchNameConflict']);
-  for (const { message } of patches) assert.match(message, /fix-a and fix-b/);
-  assert.deepEqual(wanted, []);
-});
-
-test('the same file wanted by two patches is loaded once and closes both', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a' }), aKernelPatch({ name: 'fix-b', cves: ['CVE-2026-1'.padEnd(13, '0')] })]);
-  assert.deepEqual(wanted.map(({ kernelPatch }) => kernelPatch), ['fix-a']);
-  assert.deepEqual(patches.map(({ action }) => action), ['LivePatch', 'LivePatch']);
-});
-
-test('a withdrawn file is removed although another patch still names it', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a', withdrawn: true }), aKernelPatch({ name: 'fix-b' })]);
-  assert.deepEqual(wanted.map(({ desired }) => desired), ['Absent']);
-  assert.equal(patches.find(({ kernelPatch }) => kernelPatch.metadata.name === 'fix-b')?.reason, 'LivePatchNameConflict');
-});
-
-const older = { name: 'october', created: '2026-10-01T00:00:00Z', cves: ['CVE-2026-1000'] };
-const newerKernels = [{ ...affected, livePatch: aLivePatch({ name: 'livepatch_b', sha256: 'b'.repeat(64) }) }];
-
-test('a newer cumulative live patch that lists the CVEs of an older one takes its place', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch(older), aKernelPatch({ name: 'november', cves: ['CVE-2026-1000', 'CVE-2026-1001'], kernels: newerKernels })]);
-  assert.deepEqual(wanted.map(({ name }) => name), ['livepatch_b']);
-  assert.deepEqual(patches.map(({ action, livePatch }) => `${action} ${livePatch?.name}`), ['LivePatch livepatch_b', 'LivePatch livepatch_b']);
-});
-
-test('a newer cumulative live patch that leaves a CVE open blocks the older one and names the CVE', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch(older), aKernelPatch({ name: 'november', cves: ['CVE-2026-1001'], kernels: newerKernels })]);
-  assert.deepEqual(wanted.map(({ name }) => name), ['livepatch_b']);
-  assert.equal(patches[0]?.reason, 'LivePatchReplaceConflict');
-  assert.match(patches[0]?.message ?? '', /november.*CVE-2026-1000/);
 });
