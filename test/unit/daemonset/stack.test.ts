@@ -83,6 +83,21 @@ test('an agent that is killed between the replace and the removal leaves the rem
   }
 });
 
+test('a live patch that was loaded and never reported is known as ours by the journal', async () => {
+  await using node = aNode();
+  const [october, november] = [placed(node, 'october'), placed(node, 'november')];
+  node.refuseWrites(Infinity);
+  node.want([october]);
+  node.start();
+  await node.until('it is loaded', () => node.machine.active.length === 1);
+  node.life.end();
+  node.refuseWrites(0);
+  node.want([november]);
+  node.start();
+  await node.settle();
+  assert.deepEqual(node.machine.modules, ['november']);
+});
+
 test('a replaced module that is not ours stays, whatever its name is', async () => {
   await using node = aNode();
   const [october, november] = [placed(node, 'october'), placed(node, 'november')];
