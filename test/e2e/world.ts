@@ -99,6 +99,15 @@ export async function assertHealthyKernel(node: Machine): Promise<void> {
   assert.equal(bad.trim(), '', `${node.options.name}: the kernel's log is clean`);
 }
 
+/** Bits of /proc/sys/kernel/tainted that loading the test's modules sets: O (out of tree), E (unsigned), K (live patched). */
+const MODULES_TAINT = 2 ** 12 + 2 ** 13 + 2 ** 15;
+
+/** Nothing but modules has tainted the kernel: no forced transition or unload, no warning, no oops. */
+export async function assertTaintedByModulesOnly(node: Machine): Promise<void> {
+  const taint = Number(await node.must('cat /proc/sys/kernel/tainted'));
+  assert.equal(taint & ~MODULES_TAINT, 0, `${node.options.name}: tainted ${taint}`);
+}
+
 export async function podsOf(world: World, component: 'operator' | 'agent'): Promise<readonly string[]> {
   const out = await world.fleet.plane.mustKubectl(['get', 'pods', '-n', NAMESPACE, '-l', `app.kubernetes.io/component=${component}`, '-o', 'name']);
   return out.trim().split('\n').filter(Boolean);

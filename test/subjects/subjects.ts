@@ -7,12 +7,14 @@ import { stream } from '../process.ts';
 
 /**
  * kp_first, kp_second: cumulative live patches of version_proc_show. kp_held: the same, and its transition waits for the readers of
- * /proc/kp_sleeper. kp_sleeper: makes that file; with interruptible=1 a signal ends the reader. kp_plain: a module that is no live patch. kp_prober: holds
- * version_proc_show with a kprobe. kp_panic: a live patch whose load takes the node down. The others are live patches of a function that is missing, is
- * there several times, can not be hooked, has no replacement, and one that does not link.
+ * /proc/kp_sleeper. kp_foreign, kp_over: of version_proc_show and not cumulative; kp_beside: the same of execdomains_proc_show. kp_sleeper: makes
+ * /proc/kp_sleeper; with interruptible=1 a signal ends its reader. kp_plain: a module that is no live patch. kp_prober: holds version_proc_show with a
+ * kprobe. kp_panic: a live patch whose load takes the node down. The others are live patches of a function that is missing, is there several times,
+ * can not be hooked, has no replacement, and one that does not link.
  */
 export type SubjectName =
   | 'kp_first' | 'kp_second' | 'kp_held' | 'kp_sleeper' | 'kp_plain' | 'kp_prober' | 'kp_panic'
+  | 'kp_beside' | 'kp_foreign' | 'kp_over'
   | 'kp_missing' | 'kp_ambiguous' | 'kp_untraceable' | 'kp_null' | 'kp_unlinked';
 
 export interface Subject {

@@ -26,7 +26,7 @@ rm -rf "$out"
 mkdir -p "$out"
 tree=$out/tree
 
-packages=systemd-sysv,udev,kmod,kexec-tools,iproute2,containerd,runc,containernetworking-plugins,iptables,conntrack,busybox-static,ca-certificates
+packages=systemd-sysv,udev,kmod,kexec-tools,iproute2,containerd,runc,containernetworking-plugins,iptables,conntrack,busybox-static,ca-certificates,kpatch
 # Trixie carries two 6.12 kernels at a time and drops the older at a point release: the newest two of the index, never a fixed one.
 # shellcheck disable=SC2016
 newest_two='apt-cache pkgnames linux-image-6.12. | grep -E "^linux-image-6\.12\.[0-9]+\+deb13-cloud-amd64$" | sort -V | tail -n 2'

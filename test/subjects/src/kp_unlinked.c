@@ -1,4 +1,5 @@
 #define MARK "kp_unlinked"
+#define REPLACE false
 /* A symbol that no kernel exports. */
 extern void kp_no_such_symbol(void);
 #define BEFORE kp_no_such_symbol()

@@ -1,0 +1,3 @@
+#define MARK "kp_foreign"
+#define REPLACE false
+#include "live_patch.h"
