@@ -37,7 +37,7 @@ bench: setup ## figures as JSON lines: name, value, unit, baseline, goal, ok (CO
 generate: setup ## write the CRDs from the zod schemas
 	@node crds/generate.ts
 
-bundle: setup ## write dist/operator.cjs and dist/agent.cjs
+bundle: setup ## write dist/: operator.cjs, agent.cjs, and what the agent installs on its node
 	@node bundle.ts
 
 image: setup ## write dist/kernelpatch.tar, the image as an OCI archive

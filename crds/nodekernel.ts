@@ -61,6 +61,7 @@ export type WantedLivePatch = z.infer<typeof WantedLivePatch>;
 export const NodeKernelSpec = z
   .object({
     plan: z.optional(Plan),
+    loadAtBoot: z.optional(z.boolean().check(doc("loadAtBoot is the policy's livePatch.atBoot: the node loads its active live patches at its next boot by itself. Absent is false."))),
     livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order: none is begun before those in front of it have come to an end. In mode Plan there is none.', { listMapKeys: ['name'] }))),
   })
   .check(doc("The operator's intent for this node."));
@@ -107,6 +108,19 @@ const LivePatchReport = z
   .check(doc('A live patch as seen on the node.'));
 export type LivePatchReport = z.infer<typeof LivePatchReport>;
 
+/**
+ * Kept: the next boot of the running kernel loads the active live patches before the network. Off: the policy does not want it. Unavailable: it can not be kept on this node;
+ * after a boot the agent loads them.
+ */
+const BootReport = z
+  .object({
+    state: z.enum(['Kept', 'Off', 'Unavailable']).check(doc('state is Kept, Off or Unavailable.')),
+    reason: reason(),
+    message: message(),
+  })
+  .check(doc('boot is what the next boot of the running kernel loads before the network; absent while no live patch is active.'));
+export type BootReport = z.infer<typeof BootReport>;
+
 const Kernel = z
   .object({
     release: z.string().check(z.maxLength(64), doc('release is what `uname -r` prints.')),
@@ -136,6 +150,7 @@ export const NodeKernelStatus = z
     state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
     active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
     livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones, those of earlier KernelPatches that are still there, and those of others.', { listMapKeys: ['name'] })),
+    boot: z.optional(BootReport),
     conditions: conditions(),
   })
   .check(doc("The agent's report."));

@@ -41,9 +41,12 @@ export const PatchPolicySpec = z
             z.int().check(z.minimum(15), z.maximum(3600), doc('transitionSeconds is how long a transition may last before it is reversed, the tasks that hold it named; it is never forced. 75: the kernel signals after 15 s, and kpatch gives the tasks 60 s from then.')),
             75,
           ),
+          atBoot: z._default(z.boolean(), true).check(
+            doc('atBoot lets a node load its active live patches at its next boot by itself: before the network and without the cluster. The agent keeps copies of them and a systemd unit on the node for it. A node that can not have them says why in status.boot of its NodeKernel.'),
+          ),
         })
         .check(doc('livePatch says how live patches are loaded.')),
-      { transitionSeconds: 75 },
+      { transitionSeconds: 75, atBoot: true },
     ),
   })
   .check(doc('Consent for a set of nodes and patches.'));

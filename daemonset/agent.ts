@@ -11,6 +11,8 @@ import { readKpatchUtility } from '../kernel/kpatch.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
 import { readPatches } from '../kernel/patches.ts';
 import { makeAftermath } from './aftermath.ts';
+import type { BootFiles } from './boot/install.ts';
+import { makeBootKeeper } from './boot/keep.ts';
 import { decide, pickEffect } from './decide.ts';
 import type { Entry } from './decide.ts';
 import { makeJournal } from './journal.ts';
@@ -34,6 +36,9 @@ export interface AgentOptions {
   readonly machine: Omit<Machine, 'journal'>;
   /** Writes the status of this node's NodeKernel. Throws KernelPatchError. */
   readonly writeStatus: (status: NodeKernelStatus) => Promise<void>;
+  /** Asked at the end: whether the product goes from this node, and not only this agent. */
+  readonly isRemoved: () => Promise<boolean>;
+  readonly bootFiles: BootFiles;
   readonly agentVersion: string;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
@@ -42,20 +47,23 @@ export interface AgentOptions {
 export interface Agent {
   /** The NodeKernel as it is now; undefined when there is none. */
   accept(object: NodeKernel | undefined): void;
-  /** Ends after the signal, with the effect under way finished; what the kernel goes on with, the next agent finds. */
+  /** Ends after the signal, with the effect under way finished; what the kernel goes on with, the next agent finds. When none will come, the next boot loads nothing. */
   run(signal: AbortSignal): Promise<void>;
   /** When the last turn ended, on the monotonic clock. */
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock }, writeStatus, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
+  const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
   const machine: Machine = { host, clock, journal };
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
+  /** There is no object: what the last answer of the API server said. */
+  let unwanted = false;
   let facts: { readonly kernel: KernelFacts; readonly kpatch: KpatchUtility; readonly at: number } | undefined;
   let memories: ReadonlyMap<string, Memory> | undefined;
   let lastTurnAt = clock.monotonic();
@@ -83,8 +91,9 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
     for (const { view, step, changed } of entries) {
       if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
     }
+    const kept = await boot.keep(entries, kernel, current.spec.loadAtBoot === true);
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
-    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, previous: reporter.written, agentVersion, now: clock.now() });
+    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, boot: kept, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
     const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);
@@ -114,9 +123,10 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
   }
 
   async function turnOrPause(): Promise<number> {
-    if (object === undefined) return FACTS_MILLISECONDS;
     try {
-      return await turn(object);
+      if (object !== undefined) return await turn(object);
+      if (unwanted) await boot.remove();
+      return FACTS_MILLISECONDS;
     } catch (error) {
       if (codeOf(error) === undefined) throw error;
       log.error({ err: error }, 'node could not be read');
@@ -128,6 +138,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
     accept(next) {
       if (next?.metadata.uid !== object?.metadata.uid) reporter.assume(next?.status);
       object = next;
+      unwanted = next === undefined;
       wake.up();
     },
     async run(signal) {
@@ -139,6 +150,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, agentVersio
         if (pause > 0 && !signal.aborted) await wake.sleep(pause);
       }
       await aftermath.end((await freshFacts()).kernel.bootID);
+      if (await isRemoved()) await boot.remove();
     },
     get lastTurnAt() {
       return lastTurnAt;

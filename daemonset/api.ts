@@ -30,7 +30,7 @@ export type WatchEvent = { readonly type: 'Changed'; readonly object: NodeKernel
 
 export interface Api {
   /** Throws KernelPatchError with an ApiErrorCode, as all of these do. */
-  list(signal: AbortSignal): Promise<Listed>;
+  list(signal?: AbortSignal): Promise<Listed>;
   /** Ends when the API server ends the watch. */
   watch(resourceVersion: string, signal: AbortSignal): AsyncIterable<WatchEvent>;
   patchStatus(status: NodeKernelStatus): Promise<void>;
@@ -109,7 +109,7 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
 
   return {
     async list(signal) {
-      const body = await readBody(await call({ method: 'GET', path: `${collection}?${selection.toString()}`, signal }));
+      const body = await readBody(await call({ method: 'GET', path: `${collection}?${selection.toString()}`, ...(signal && { signal }) }));
       const { items, metadata } = parse(List, body);
       const object = items.find((item) => item.metadata.name === nodeName);
       return { object: object && nodeKernelOf(object), resourceVersion: metadata.resourceVersion };

@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** Set by the DaemonSet, except the last four, which have the defaults of a pod and are there for tests. */
+/** Set by the DaemonSet, except the last five, which have the defaults of a pod and are there for tests. */
 const Environment = z.object({
   NODE_NAME: z.string().check(z.minLength(1)),
   HOST_ROOT: z._default(z.string().check(z.startsWith('/')), '/host'),
@@ -15,12 +15,15 @@ const Environment = z.object({
   API_CA_FILE: z._default(z.string(), `${SERVICE_ACCOUNT}/ca.crt`),
   API_TOKEN_FILE: z._default(z.string(), `${SERVICE_ACCOUNT}/token`),
   STAGING_DIRECTORY: z._default(z.string(), '/run/kernelpatch'),
+  BOOT_FILES: z._default(z.string(), '/app'),
 });
 
 export interface Config {
   readonly nodeName: string;
   readonly hostRoot: string;
   readonly stagingDirectory: string;
+  /** The directory of the image with load.sh and kernelpatch-boot.service, which are installed on the node. */
+  readonly bootFiles: string;
   readonly logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
   readonly metricsPort: number;
   readonly api: { readonly baseURL: string; readonly caFile: string; readonly tokenFile: string };
@@ -37,6 +40,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     nodeName: set.NODE_NAME,
     hostRoot: set.HOST_ROOT,
     stagingDirectory: set.STAGING_DIRECTORY,
+    bootFiles: set.BOOT_FILES,
     logLevel: set.LOG_LEVEL,
     metricsPort: set.METRICS_PORT,
     api: { baseURL, caFile: set.API_CA_FILE, tokenFile: set.API_TOKEN_FILE },

@@ -2,6 +2,8 @@
  * The agent of one node. Exit codes: 0 after SIGTERM or SIGINT; 78 (EX_CONFIG) when a setting is wrong; 70 (EX_SOFTWARE) after an error that
  * nothing expects, so that the kubelet starts it again.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
@@ -13,6 +15,7 @@ import type { Config } from './config.ts';
 import { readEnvironment } from './config.ts';
 import { follow } from './follow.ts';
 import { createMetrics } from './metrics.ts';
+import { isRemoved } from './removal.ts';
 import { serve } from './server.ts';
 
 /** Longer than the longest turn: insmod's timeout (60 s), rmmod's retries and a write to the API server. */
@@ -35,7 +38,16 @@ async function main(config: Config): Promise<void> {
   const metrics = createMetrics();
   const api = createApi({ ...config.api, nodeName: config.nodeName });
   const host = realHost({ root: config.hostRoot, stagingDirectory: config.stagingDirectory });
-  const agent = createAgent({ machine: { host, clock }, writeStatus: (status) => api.patchStatus(status), agentVersion: packageJson.version, log, metrics });
+  const bootFile = (name: string): string => readFileSync(join(config.bootFiles, name), 'utf8');
+  const agent = createAgent({
+    machine: { host, clock },
+    writeStatus: (status) => api.patchStatus(status),
+    isRemoved: () => isRemoved(api, clock, log),
+    bootFiles: { loader: bootFile('load.sh'), unit: bootFile('kernelpatch-boot.service') },
+    agentVersion: packageJson.version,
+    log,
+    metrics,
+  });
   const stop = new AbortController();
   const stopFor = (signal: string): void => {
     log.info({ signal }, 'stopping');

@@ -1,6 +1,6 @@
 /** The status of a NodeKernel from what was seen. Pure: the earlier status and the time are arguments. */
 import type { Condition } from '../crds/common.ts';
-import type { LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
+import type { BootReport, LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
 import { timestamp } from '../kernel/clock.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
@@ -20,6 +20,7 @@ export interface ReportInput {
   readonly owned: readonly Owned[];
   readonly kpatch: KpatchUtility;
   readonly stall: Stall | undefined;
+  readonly boot: BootReport | undefined;
   /** What the API server has: its times stay while what they belong to stays. */
   readonly previous: NodeKernelStatus | undefined;
   readonly agentVersion: string;
@@ -37,7 +38,7 @@ const MAX_MESSAGE_CHARACTERS = 1024;
 const MAX_CONDITION_CHARACTERS = 4096;
 
 export function buildStatus(input: ReportInput): NodeKernelStatus {
-  const { object, facts, outlooks } = input;
+  const { object, facts, outlooks, boot } = input;
   const generation = object.metadata.generation ?? 0;
   return {
     observedGeneration: generation,
@@ -56,6 +57,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
     state: sumUp(outlooks),
     active: describeActive(input.patches),
     livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeOthers(input), ...describeInstalled(input)].slice(0, MAX_PATCHES),
+    ...(boot && { boot: { ...boot, message: clip(boot.message, MAX_MESSAGE_CHARACTERS) } }),
     conditions: [
       condition('Ready', judgeReady(object.spec.plan, outlooks), input),
       condition('Progressing', judgeProgressing(outlooks), input),

@@ -1,7 +1,7 @@
 /** The one way to the machine. Everything else in kernel/ and daemonset/ works on what this returned. */
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, readdirSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, dirname, join, normalize } from 'node:path';
@@ -33,9 +33,11 @@ export interface Host {
   writeSysfs(path: string, text: string): Promise<void>;
   /** The text is at the end of the file, which is made when there is none, and survives a power cut. Throws HostUnwritable; the file may then end with a part of it. */
   append(path: string, text: string): Promise<void>;
-  /** The file has this text, also after a power cut; before, it has what it had. Throws HostUnwritable. */
-  replace(path: string, text: string): Promise<void>;
-  /** The file is gone for good. Safe to repeat. Throws HostUnwritable. */
+  /** The file has this content, also after a power cut; before, it has what it had. Its directory is made when there is none. Throws HostUnwritable. */
+  replace(path: string, content: string | Buffer): Promise<void>;
+  /** A symbolic link with this target is there for good. Its directory is made when there is none. Throws HostUnwritable, also when something is there already. */
+  link(path: string, target: string): Promise<void>;
+  /** The file, link, or directory with all in it, is gone for good. Safe to repeat. Throws HostUnwritable. */
   remove(path: string): Promise<void>;
   /** Puts bytes into the agent's own memory file system and returns the path for insmod. Throws HostUnwritable. */
   stage(fileName: string, bytes: Buffer): Promise<string>;
@@ -52,6 +54,8 @@ const MAX_SYMLINKS = 40;
 /** More output than insmod and rmmod ever write. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 const READ_CHUNK_BYTES = 64 * 1024;
+/** Nothing in them is secret, and systemd warns of a unit that not everybody may read. */
+const FILE_MODE = 0o644;
 /** A log that is overwritten faster than it is read is not followed. */
 const MAX_OVERWRITTEN = 16;
 
@@ -79,8 +83,11 @@ export function realHost(paths: HostPaths): Host {
     async append(path, text) {
       await orUnwritable(path, async () => appendDurably(await resolveParent(paths.root, path), text));
     },
-    async replace(path, text) {
-      await orUnwritable(path, async () => replaceDurably(await resolveParent(paths.root, path), text));
+    async replace(path, content) {
+      await orUnwritable(path, async () => replaceDurably(await makeParent(paths.root, path), content));
+    },
+    async link(path, target) {
+      await orUnwritable(path, async () => linkDurably(await makeParent(paths.root, path), target));
     },
     async remove(path) {
       await orUnwritable(path, async () => removeDurably(await resolveParent(paths.root, path)));
@@ -183,6 +190,18 @@ async function resolveParent(root: string, path: string): Promise<string> {
   return join(await resolveInRoot(root, dirname(path)), basename(path));
 }
 
+/** As resolveParent, and the directory is there for good; the one above it must be. */
+async function makeParent(root: string, path: string): Promise<string> {
+  const directory = await resolveParent(root, dirname(path));
+  try {
+    await mkdir(directory, { mode: 0o755 });
+    await syncDirectory(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
+  return resolveParent(root, path);
+}
+
 /** O_NONBLOCK: opening a FIFO must not wait for a writer. */
 async function readBounded(resolved: string, path: string, limitBytes: number): Promise<Buffer> {
   const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -252,7 +271,7 @@ function readOrEnd(file: number, buffer: Buffer, offset: number): number {
 }
 
 async function appendDurably(resolved: string, text: string): Promise<void> {
-  const file = await open(resolved, 'a', 0o600);
+  const file = await open(resolved, 'a', FILE_MODE);
   try {
     await file.writeFile(text);
     await file.sync();
@@ -262,11 +281,11 @@ async function appendDurably(resolved: string, text: string): Promise<void> {
   await syncDirectory(resolved);
 }
 
-async function replaceDurably(resolved: string, text: string): Promise<void> {
+async function replaceDurably(resolved: string, content: string | Buffer): Promise<void> {
   const temporary = `${resolved}.new`;
-  const file = await open(temporary, 'w', 0o600);
+  const file = await open(temporary, 'w', FILE_MODE);
   try {
-    await file.writeFile(text);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
@@ -275,8 +294,13 @@ async function replaceDurably(resolved: string, text: string): Promise<void> {
   await syncDirectory(resolved);
 }
 
+async function linkDurably(resolved: string, target: string): Promise<void> {
+  await symlink(target, resolved);
+  await syncDirectory(resolved);
+}
+
 async function removeDurably(resolved: string): Promise<void> {
-  await rm(resolved, { force: true });
+  await rm(resolved, { force: true, recursive: true });
   await rm(`${resolved}.new`, { force: true });
   await syncDirectory(resolved);
 }

@@ -2,7 +2,7 @@
  * The write-ahead journal of loads: what was about to be given to the kernel, and how it ended. A boot that ends while a load is open may
  * have ended because of it. Pure; the file is kept by daemonset/journal.ts.
  */
-import { crc32 } from 'node:zlib';
+import { createHash } from 'node:crypto';
 
 /** A load that is about to be tried. */
 export interface Attempt {
@@ -44,10 +44,10 @@ export interface Quarantine {
 export const SOAK_SECONDS = 600;
 /** Some 200 attempts; in use the journal has one or two lines. */
 export const MAX_JOURNAL_BYTES = 64 * 1024;
-const CHECKSUM_CHARACTERS = 8;
+const CHECKSUM_CHARACTERS = 16;
 const MAX_TRACE_CHARACTERS = 200;
 
-/** One line: the CRC-32 of the JSON in hex, a space, the JSON. */
+/** One line: the first 16 digits of the JSON's SHA-256 in hex, which a shell can make as well (daemonset/boot/load.sh), a space, the JSON. */
 export function encodeRecord(record: JournalRecord): string {
   const json = JSON.stringify(record);
   return `${checksum(json)} ${json}\n`;
@@ -137,7 +137,7 @@ export function findQuarantine(load: Load | undefined, bootID: string, lift: str
 }
 
 function checksum(json: string): string {
-  return crc32(json).toString(16).padStart(CHECKSUM_CHARACTERS, '0');
+  return createHash('sha256').update(json).digest('hex').slice(0, CHECKSUM_CHARACTERS);
 }
 
 function parseLine(line: string): JournalRecord | undefined {

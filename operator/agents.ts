@@ -74,6 +74,8 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
       { name: 'host', hostPath: { path: '/', type: 'Directory' } },
       { name: 'sys', hostPath: { path: '/sys', type: 'Directory' } },
       { name: 'journal', hostPath: { path: JOURNAL_DIRECTORY, type: 'DirectoryOrCreate' } },
+      // Not /etc/systemd/system, which a node without systemd has not: its pod would not start.
+      { name: 'etc', hostPath: { path: '/etc', type: 'Directory' } },
       { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
     ],
   };
@@ -107,8 +109,10 @@ function container(settings: AgentSettings): object {
       { name: 'host', mountPath: '/host', mountPropagation: 'HostToContainer', readOnly: true },
       // What of the node is written to: /sys/kernel/livepatch/NAME/enabled. The container's own /sys is read-only, privileged or not.
       { name: 'sys', mountPath: '/host/sys' },
-      // And the directory of the load journal, a file that is there only while something depends on it.
+      // And the directory of the load journal, a file that is there only while something depends on it, and of what is loaded at boot.
       { name: 'journal', mountPath: `/host${JOURNAL_DIRECTORY}` },
+      // And the unit that loads it, kernelpatch-boot.service. A node whose /etc is read-only goes without it (NodeKernel status.boot).
+      { name: 'etc', mountPath: '/host/etc' },
       { name: 'run', mountPath: '/run/kernelpatch' },
     ],
   };

@@ -7,12 +7,12 @@ import type { Candidate, Rollout } from './rollout.ts';
 
 /**
  * The intent for a node. With a slot: everything that may be started. Without one: only what is already there exactly so, in the order it is
- * wanted; what is no longer wanted leaves the list, and the agent leaves it alone.
+ * wanted; what is no longer wanted leaves the list, and the agent leaves it alone. What the next boot loads changes nothing in the kernel, so it needs no slot.
  */
 export function decideIntent(candidate: Candidate, rollout: Rollout): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
   const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
-  return { plan: describePlan(plan), livePatches: [...livePatches] };
+  return { plan: describePlan(plan), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
 }
 
 /** True when publishing the spec can make the agent change the kernel. */

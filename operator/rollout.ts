@@ -19,7 +19,7 @@ export function slotSeconds(transitionSeconds: number): number {
 }
 
 /** How a policy paces the changes of its nodes. */
-export type Pacing = PatchPolicySpec['rollout'] & PatchPolicySpec['livePatch'];
+export type Pacing = PatchPolicySpec['rollout'] & Pick<PatchPolicySpec['livePatch'], 'transitionSeconds'>;
 
 /** One node of a policy as the rollout sees it. */
 export interface Candidate {

@@ -85,9 +85,6 @@ export const patchOf = (status: NodeKernelStatus | undefined, name: string) => s
 /** What the patched function shows: /proc/version. */
 export const effect = (node: Machine) => node.must('cat /proc/version').then((text) => text.trim());
 
-/** Another one is another boot. */
-export const bootOf = (node: Machine) => node.must('cat /proc/sys/kernel/random/boot_id').then((text) => text.trim());
-
 /** How often the kernel was asked to enable this patch since boot, from its own log. */
 export async function timesEnabled(node: Machine, name: string): Promise<number> {
   return Number((await node.must(`dmesg | grep -c "livepatch: enabling patch '${name}'" || true`)).trim());

@@ -24,8 +24,6 @@ export interface MachineOptions {
   readonly ip: string;
   /** A port that is the same on this machine's loopback and in the guest. */
   readonly port: number;
-  /** Added to the kernel's command line. */
-  readonly append?: string;
 }
 
 /** MiB. A node with kubelet, containerd and two pods holds 1.7 GiB; two machines fit in 24 GiB beside a control plane and a build. */
@@ -53,10 +51,10 @@ export class Machine {
     this.console = join(options.dir, 'console.log');
   }
 
-  /** Powered on from its own disk, which is made when there is none, and answering commands within `seconds`. */
-  async boot(seconds = 240): Promise<void> {
+  /** Powered on from its own disk, which is made when there is none, and answering commands within `seconds`. `append` is for the kernel's command line. */
+  async boot(seconds = 240, append = ''): Promise<void> {
     if (!existsSync(this.disk)) await this.#overlay(this.options.image.disk, 'raw');
-    await this.#start([]);
+    await this.#start([], append);
     await this.#answer(seconds);
   }
 
@@ -103,13 +101,24 @@ export class Machine {
     }
   }
 
-  /** Answers commands again in another boot than `bootID`, which is that of /proc/sys/kernel/random/boot_id. Whoever reset it, QEMU stays. */
+  /** Booted again by its own init, or by a reset as a watchdog does it; answering commands within `seconds`. */
+  async reboot(how: 'init' | 'reset', seconds = 240): Promise<void> {
+    const bootID = await this.bootID();
+    if (how === 'reset') await this.#connected().execute('system_reset');
+    else await this.must('(sleep 1; systemctl reboot) >/dev/null 2>&1 &');
+    await this.rebooted(bootID, seconds);
+  }
+
+  bootID(): Promise<string> {
+    return this.must('cat /proc/sys/kernel/random/boot_id').then((text) => text.trim());
+  }
+
+  /** Answers commands again in another boot than `bootID`, whoever has reset it. */
   async rebooted(bootID: string, seconds = 240): Promise<void> {
-    await waitFor(`${this.options.name} to boot again`, { seconds, every: 500 }, async () => {
-      const { code, output } = await this.run('cat /proc/sys/kernel/random/boot_id', 5);
-      return (code === 0 && output.trim() !== bootID) || undefined;
-    });
-    await this.#answer(30);
+    await waitFor(`${this.options.name} to boot again`, { seconds, every: 1000 }, async () => {
+      await this.#shell?.ready(5);
+      return (await this.bootID()) !== bootID || undefined;
+    }, () => this.log().split('\n').slice(-30));
   }
 
   /** The power is cut: what was not on the disk is lost. The machine can boot again. */
@@ -146,8 +155,8 @@ export class Machine {
     return this.#qmp;
   }
 
-  async #start(extra: readonly string[]): Promise<void> {
-    const { dir, image, release, seed, ip, port, name, append } = this.options;
+  async #start(extra: readonly string[], append = ''): Promise<void> {
+    const { dir, image, release, seed, ip, port, name } = this.options;
     const qmp = join(dir, 'qmp.sock');
     const shell = join(dir, 'shell.sock');
     const log = join(dir, 'qemu.log');
@@ -157,7 +166,7 @@ export class Machine {
       // One emulated processor: with two, QEMU 7.2 runs past instructions that the kernel patches meanwhile, and panics within 30 loads (test/README.md).
       ...(canUseKvm() ? ['-accel', 'kvm', '-cpu', 'host', '-smp', '2'] : ['-accel', 'tcg', '-cpu', 'max,-la57,-svm', '-smp', '1']),
       '-kernel', image.vmlinuz(release), '-initrd', image.initrd(release),
-      '-append', `console=ttyS0 panic=5 net.ifnames=0 systemd.show_status=0${append ? ` ${append}` : ''}`,
+      '-append', `console=ttyS0 panic=5 net.ifnames=0 systemd.show_status=0 ${append}`,
       '-drive', `file=${this.disk},if=virtio,format=qcow2,cache=writeback`,
       '-drive', `file=${seed},if=virtio,format=raw,readonly=on`,
       '-netdev', `user,id=net,net=10.0.2.0/24,restrict=off,hostfwd=tcp:127.0.0.1:${port}-${ip}:${port}`,

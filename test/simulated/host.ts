@@ -46,7 +46,8 @@ interface SimulatedModule {
 
 interface DiskWrite {
   readonly path: string;
-  readonly before: Buffer | undefined;
+  /** What was there: the file, or all below the directory. */
+  readonly before: ReadonlyMap<string, Buffer>;
   readonly appended: Buffer | undefined;
 }
 
@@ -84,6 +85,8 @@ export class SimulatedMachine {
   readonly log: { readonly at: number; readonly text: string }[] = [];
   /** While set, nothing can be written to the node's disk; the errno says why. */
   diskFails: string | undefined;
+  /** Directories in which nothing can be written. */
+  readOnly: readonly string[] = [];
   #bootedAt = 0;
   /** The last write to the disk, until the process asks for something else: then it has heard that the write is durable. */
   #write: DiskWrite | undefined;
@@ -104,6 +107,7 @@ export class SimulatedMachine {
       [`/boot/vmlinuz-${release}`]: '',
       [`/lib/modules/${release}/modules.dep`]: '',
       '/sys/kernel/livepatch/': '',
+      '/run/systemd/system/': '',
     };
     for (const [path, text] of Object.entries(facts)) this.set(path, text);
     this.files.set('/sys/kernel/notes', buildIDNote(buildID));
@@ -176,7 +180,8 @@ export class SimulatedMachine {
       },
       list: async (path) => this.#list(path),
       append: (path, text) => this.#writeFile(path, Buffer.from(text), true),
-      replace: (path, text) => this.#writeFile(path, Buffer.from(text), false),
+      replace: (path, content) => this.#writeFile(path, Buffer.from(content), false),
+      link: (path, target) => this.#writeFile(path, Buffer.from(`-> ${target}`), false),
       remove: (path) => this.#writeFile(path, undefined, false),
       writeSysfs: async (path, text) => this.#writeEnabled(path, text),
       stage: async (fileName, bytes) => {
@@ -211,19 +216,21 @@ export class SimulatedMachine {
     const whole = this.files.get(path);
     if (fate === 'kept') return;
     this.files.delete(path);
-    // A file that is replaced or removed is the old one or the new one; only an appended record can be there in part.
-    if (before !== undefined) this.files.set(path, before);
+    // A file that is replaced or removed is the old one or the new one; only an appended record, or a directory, can be there in part.
+    const survivors = fate === 'lost' ? before.size : Math.ceil(before.size / 2);
+    for (const [file, bytes] of [...before].slice(0, survivors)) this.files.set(file, bytes);
     if (fate === 'lost' || appended === undefined || whole === undefined) return;
     const part = fate === 'torn' ? appended.subarray(0, appended.length / 2) : Buffer.alloc(appended.length);
-    this.files.set(path, Buffer.concat([before ?? Buffer.alloc(0), part]));
+    this.files.set(path, Buffer.concat([before.get(path) ?? Buffer.alloc(0), part]));
   }
 
   async #writeFile(path: string, bytes: Buffer | undefined, append: boolean): Promise<void> {
-    if (this.diskFails !== undefined) throw unwritable(path, this.diskFails);
-    const before = this.files.get(path);
+    const errno = this.diskFails ?? (this.readOnly.some((directory) => path.startsWith(`${directory}/`)) ? 'EROFS' : undefined);
+    if (errno !== undefined) throw unwritable(path, errno);
+    const before = new Map([...this.files].filter(([file]) => file === path || file.startsWith(`${path}/`)));
     this.#write = { path, before, appended: append ? bytes : undefined };
-    if (bytes === undefined) this.files.delete(path);
-    else this.files.set(path, append ? Buffer.concat([before ?? Buffer.alloc(0), bytes]) : bytes);
+    for (const file of before.keys()) this.files.delete(file);
+    if (bytes !== undefined) this.files.set(path, append ? Buffer.concat([before.get(path) ?? Buffer.alloc(0), bytes]) : bytes);
   }
 
   #advance(): void {

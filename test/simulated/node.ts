@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, Plan, WantedLivePatch } from '../../crds/nodekernel.ts';
 import { createAgent } from '../../daemonset/agent.ts';
 import type { Agent } from '../../daemonset/agent.ts';
+import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
@@ -14,6 +15,8 @@ import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
 
 export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
+
+export const BOOT_FILES: BootFiles = { loader: '#!/bin/sh\n', unit: '[Unit]\n' };
 
 export function sha256Of(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
@@ -54,7 +57,11 @@ export interface SimulatedNode extends AsyncDisposable {
   /** The API server refuses this many writes from now on. */
   refuseWrites(count: number): void;
   /** Publishes a new intent. */
-  want(livePatches: readonly WantedLivePatch[], plan?: Plan): void;
+  want(livePatches: readonly WantedLivePatch[], changes?: Partial<NodeKernelSpec>): void;
+  /** The NodeKernel is deleted, and the agent is told. */
+  unwant(): void;
+  /** What the agent is answered when it ends. */
+  removed: boolean;
   /** Starts an agent, with nothing but what is on the machine and in the object. */
   start(diesAtEffect?: number): void;
   /** The power fails and comes back: the agent is dead, the kernel empty, and nobody has started a new agent yet. */
@@ -101,16 +108,23 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
     refuseWrites(count) {
       refusals = count;
     },
-    want(livePatches, plan = aPlan()) {
-      object = { ...object, metadata: { ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 }, spec: { plan, livePatches: [...livePatches] } };
+    want(livePatches, changes = {}) {
+      const wanted = { plan: aPlan(), loadAtBoot: true, livePatches: [...livePatches], ...changes };
+      object = { ...object, metadata: { ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 }, spec: wanted };
       running?.agent.accept(object);
     },
+    unwant() {
+      running?.agent.accept(undefined);
+    },
+    removed: false,
     start(diesAtEffect) {
       const own = aLife(diesAtEffect);
       life = own;
       const agent = createAgent({
         machine: { host: hostOf(machine.host, own), clock },
         writeStatus: (status) => own.effect(() => writeStatus(status)),
+        isRemoved: async () => node.removed,
+        bootFiles: BOOT_FILES,
         agentVersion: '0.1.0',
         log: pino({ level: 'silent' }),
         metrics: createMetrics(),

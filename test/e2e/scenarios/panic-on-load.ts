@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { waitFor } from '../../wait.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, bootOf, effect, getKernelPatch, getNodeKernels, livePatch, patchOf, place, policy, untilNode } from '../world.ts';
+import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, effect, getKernelPatch, getNodeKernels, livePatch, patchOf, place, policy, untilNode } from '../world.ts';
 
 export const panicOnLoad: Scenario = {
   name: 'panic-on-load',
   title: 'a live patch that panics the kernel takes down one node, once: quarantined there after the restart, and never given to the other',
   async run(world) {
     const { nodes, plane } = world.fleet;
-    const boots = await Promise.all(nodes.map(bootOf));
+    const boots = await Promise.all(nodes.map((node) => node.bootID()));
     await apply(world, livePatch(world, 'panic', await place(world, 'kp_panic')), policy({ rollout: { maxInFlight: '1' } }));
     const name = await waitFor('a node to be asked', { seconds: AGENT_START }, async () => (await getNodeKernels(world)).find(({ spec }) => (spec.livePatches ?? []).length > 0)?.metadata.name);
     const index = nodes.findIndex(({ options }) => options.name === name);
@@ -29,8 +29,8 @@ export const panicOnLoad: Scenario = {
     assert.ok(spared.message.includes(victim.options.name), spared.message);
     world.say(await plane.mustKubectl(['get', 'kernelpatches,nodekernels', '-o', 'wide']));
 
-    assert.notEqual(await bootOf(victim), boots[index], 'it is the one boot after the panic');
-    assert.equal(await bootOf(other), boots[1 - index], 'the other node was never down');
+    assert.notEqual(await victim.bootID(), boots[index], 'it is the one boot after the panic');
+    assert.equal(await other.bootID(), boots[1 - index], 'the other node was never down');
     for (const node of nodes) {
       assert.equal((await node.must('dmesg | grep -c kp_panic || true')).trim(), '0', 'the kernel that runs was never given the file');
       assert.doesNotMatch(await effect(node), /closed by/);

@@ -59,7 +59,7 @@ test('a withdrawn live patch is disabled and its module removed', async () => {
   node.want([aWanted()]);
   node.start();
   await node.settle();
-  node.want([aWanted({ desired: 'Absent' })], aPlan({ action: 'None', reason: 'NothingSelected', message: 'no patch is selected' }));
+  node.want([aWanted({ desired: 'Absent' })], { plan: aPlan({ action: 'None', reason: 'NothingSelected', message: 'no patch is selected' }) });
   const status = await node.settle();
   assert.deepEqual(node.machine.modules, []);
   assert.equal(status.state, 'Idle');
@@ -195,7 +195,7 @@ test('a plan that only changes its words does not start a failed patch again', a
   node.want([aWanted()]);
   node.start();
   await node.settle();
-  node.want([aWanted()], aPlan({ message: 'in other words' }));
+  node.want([aWanted()], { plan: aPlan({ message: 'in other words' }) });
   await node.settle();
   assert.equal(node.report()?.state, 'Failed');
   assert.equal(node.machine.count('insmod livepatch_fix'), 1);

@@ -7,6 +7,7 @@ test('in a pod the name of the node is enough', () => {
     nodeName: 'node-1',
     hostRoot: '/host',
     stagingDirectory: '/run/kernelpatch',
+    bootFiles: '/app',
     logLevel: 'info',
     metricsPort: 9102,
     api: {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as z from 'zod/mini';
 import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
-import type { Plan } from '../../../crds/nodekernel.ts';
+import type { BootReport, Plan } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
 import type { Stall } from '../../../daemonset/stalls.ts';
@@ -45,8 +45,8 @@ const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
 
 const NO_KPATCH: KpatchUtility = { directory: '/var/lib/kpatch/6.12', modules: [], atBoot: false };
 
-function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility }) {
-  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, previous, now = '2026-11-24T09:00:00Z' } = changes;
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport }) {
+  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, boot, previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
     facts: someFacts(),
@@ -55,6 +55,7 @@ function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook
     owned,
     kpatch,
     stall,
+    boot,
     previous,
     agentVersion: '0.1.0',
     now: new Date(now),
@@ -181,7 +182,7 @@ test('whatever was seen, the report keeps within the bounds of the protocol', ()
   const patches = Array.from({ length: 80 }, (_, index) => foreign(`vendor_fix_with_a_long_name_${index}`, functions));
   const long = outlook('Failed');
   const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
-  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks } });
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) } });
   const parsed = z.safeParse(NodeKernelStatus, status);
   assert.deepEqual(parsed.error?.issues ?? [], []);
 });

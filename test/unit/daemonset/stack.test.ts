@@ -246,7 +246,7 @@ const closedByShared = (kernelPatch: string) => ({ kernelPatch, action: 'LivePat
 
 test('what two KernelPatches ask for is closed for both by the one module', async () => {
   await using node = aNode();
-  node.want([placed(node, 'shared')], aPlan({ patches: [closedByShared('october'), closedByShared('november')] }));
+  node.want([placed(node, 'shared')], { plan: aPlan({ patches: [closedByShared('october'), closedByShared('november')] }) });
   node.start();
   const status = await node.settle();
   assert.equal(status.conditions?.find(({ type }) => type === 'Ready')?.status, 'True');

@@ -106,6 +106,21 @@ test('what is appended is behind what was there, and a file is made, replaced as
   assert.deepEqual(readdirSync(join(root, 'var/lib')).filter((name) => name.startsWith('journal')), []);
 });
 
+test('a directory is made for what is put into it, a link is made, and all of it is removed', async () => {
+  await host.replace('/var/lib/boot/load.sh', 'script');
+  await host.replace('/var/lib/boot/6.12/fix.ko', Buffer.from([0, 255]));
+  await host.link('/var/lib/boot/wants/unit', '../load.sh');
+  assert.deepEqual(readFileSync(join(root, 'var/lib/boot/6.12/fix.ko')), Buffer.from([0, 255]));
+  assert.equal((await host.read('/var/lib/boot/wants/unit', 100))?.toString(), 'script');
+  await assert.rejects(host.link('/var/lib/boot/wants/unit', 'other'), (error) => codeOf(error) === 'HostUnwritable');
+  await host.remove('/var/lib/boot/wants/unit');
+  assert.equal((await host.read('/var/lib/boot/load.sh', 100))?.toString(), 'script', 'what a link leads to stays');
+  await host.remove('/var/lib/boot');
+  await host.remove('/var/lib/boot');
+  assert.equal(await host.list('/var/lib/boot'), undefined);
+  await assert.rejects(host.replace('/none/boot/load.sh', 'x'), (error) => codeOf(error) === 'HostUnwritable');
+});
+
 test('a full disk and a directory that is not there are HostUnwritable, with the errno', async () => {
   await assert.rejects(realHost({ root: '/', stagingDirectory }).append('/dev/full', 'x'), (error) => codeOf(error) === 'HostUnwritable' && errnoOf((error as Error).cause) === 'ENOSPC');
   await assert.rejects(host.append('/none/journal', 'x'), (error) => codeOf(error) === 'HostUnwritable' && /ENOENT/.test(String(error)));

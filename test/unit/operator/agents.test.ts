@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import type { LabelSelector } from '../../../crds/common.ts';
+import { BOOT_DIRECTORY, LINK_PATH, UNIT_PATH } from '../../../daemonset/boot/install.ts';
 import { JOURNAL_PATH } from '../../../daemonset/journal.ts';
 import { daemonSet, isAsWanted, wantsAgents } from '../../../operator/agents.ts';
 import type { AgentSettings } from '../../../operator/agents.ts';
@@ -54,9 +55,11 @@ test('the agent is privileged, tolerates everything, sees the processes of the h
   assert.equal(containers[0]?.image, settings.image);
 });
 
-test('of the node only /sys and the directory of the journal can be written to, the latter where the agent keeps it', () => {
+test('of the node only /sys, /etc and the directory of the journal can be written to, where the agent keeps what it keeps', () => {
   const writable = podSpecOf([{}]).containers[0]?.volumeMounts.filter(({ mountPath, readOnly }) => mountPath.startsWith('/host') && !readOnly).map(({ mountPath }) => mountPath);
-  assert.deepEqual(writable, ['/host/sys', `/host${dirname(JOURNAL_PATH)}`]);
+  assert.deepEqual(writable, ['/host/sys', `/host${dirname(JOURNAL_PATH)}`, '/host/etc']);
+  assert.equal(dirname(BOOT_DIRECTORY), dirname(JOURNAL_PATH));
+  for (const path of [UNIT_PATH, LINK_PATH]) assert.match(path, /^\/etc\//);
 });
 
 test('what the API server adds is no difference, a changed or missing field is', () => {
