@@ -12,7 +12,7 @@ type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
 
 /** True when the agent has anything to do because of it; false when only the plan is told differently. */
 export function isMajorIntent(before: NodeKernelSpec, after: NodeKernelSpec): boolean {
-  return !isDeepStrictEqual(before.livePatches, after.livePatches);
+  return before.loadAtBoot !== after.loadAtBoot || !isDeepStrictEqual(before.livePatches, after.livePatches);
 }
 
 /** True when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */

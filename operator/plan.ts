@@ -43,7 +43,7 @@ export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, pol
     node: node.name,
     policy,
     patches: [...patches].sort((a, b) => PRESSING.indexOf(a.action) - PRESSING.indexOf(b.action)),
-    wanted: policy.spec.mode === 'Apply' ? wantedOf(patches, policy) : [],
+    wanted: report.kind === 'Report' ? wantedOf(patches, policy) : stillWanted(nodeKernel, kernelPatches, policy),
   };
 }
 
@@ -119,11 +119,25 @@ function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: Ke
  * to go, then those that stand beside the first, since loading it after them would remove them. An unload disturbs a node as a load does, so a
  * policy that allows None gets neither.
  */
-function wantedOf(patches: readonly PatchPlan[], { spec }: PatchPolicy): readonly WantedLivePatch[] {
-  if (spec.maxDisruption === 'None') return [];
+function wantedOf(patches: readonly PatchPlan[], policy: PatchPolicy): readonly WantedLivePatch[] {
+  if (!allowsLivePatches(policy)) return [];
   const byName = new Map<string, WantedLivePatch>();
   for (const { livePatch } of patches) if (livePatch && !byName.has(livePatch.name)) byName.set(livePatch.name, livePatch);
   return [...byName.values()].sort((a, b) => turnOf(a) - turnOf(b)).slice(0, MAX_ENTRIES);
+}
+
+/**
+ * Of what was published before the node booted, all that nobody has taken back since. Taking it out until the agent reports would make the
+ * agent forget what it is to load, and what the boot has loaded.
+ */
+function stillWanted(nodeKernel: NodeKernel | undefined, kernelPatches: readonly KernelPatch[], policy: PatchPolicy): readonly WantedLivePatch[] {
+  if (!allowsLivePatches(policy)) return [];
+  const valid = new Set(kernelPatches.filter(({ spec }) => !spec.withdrawn).map(({ metadata }) => metadata.name));
+  return (nodeKernel?.spec.livePatches ?? []).filter(({ desired, kernelPatch }) => desired === 'Absent' || valid.has(kernelPatch));
+}
+
+function allowsLivePatches({ spec }: PatchPolicy): boolean {
+  return spec.mode === 'Apply' && spec.maxDisruption !== 'None';
 }
 
 function turnOf({ desired, replace }: WantedLivePatch): number {

@@ -98,6 +98,14 @@ test('in mode Plan nothing is wanted and the plan is the same', () => {
   assert.equal(describePlan(plan).mode, 'Plan');
 });
 
+test('after a boot, what was published stays wanted until the agent reports, but for what was taken back meanwhile', () => {
+  const booted = aNode('n1', { bootID: 'boot-2' });
+  const published = [aWanted({ name: 'gone', kernelPatch: 'gone' }), aWanted({ name: 'bad', kernelPatch: 'bad' }), aWanted()];
+  const wantedAfterBoot = (policy: object) => planNode(booted, aNodeKernel('n1', { spec: { livePatches: published } }), aPolicy(policy), [aKernelPatch(), aKernelPatch({ name: 'bad', withdrawn: true })]).wanted;
+  assert.deepEqual(wantedAfterBoot({}), [aWanted()]);
+  assert.deepEqual([wantedAfterBoot({ mode: 'Plan' }), wantedAfterBoot({ maxDisruption: 'None' })], [[], []]);
+});
+
 test('a withdrawn live patch is wanted absent, on every node whose kernel lists it', () => {
   assert.deepEqual(wantedOf([{ withdrawn: true }]), [aWanted({ desired: 'Absent' })]);
 });

@@ -126,6 +126,15 @@ test('other CVEs and another deadline of the same live patch are published witho
   assert.equal(startsSomething({ livePatches: [aWanted({ liftQuarantine: 'ticket-7' })] }, published), true);
 });
 
+test('what the next boot loads is the policy\'s word, and is published without a slot', () => {
+  const policy = aPolicy({ livePatch: { atBoot: false } });
+  const nodeKernel = aNodeKernel('n1', { spec: { loadAtBoot: true, livePatches: [aWanted()] } });
+  const candidate: Candidate = { plan: planNode(aNode('n1'), nodeKernel, policy, [aKernelPatch()]), nodeKernel, slot: undefined };
+  const spec = decideIntent(candidate, decideRollout([candidate], { ...policy.spec.rollout, ...policy.spec.livePatch }, [], NOW));
+  assert.deepEqual([spec.loadAtBoot, spec.livePatches], [false, [aWanted()]]);
+  assert.equal(startsSomething(spec, nodeKernel), false);
+});
+
 test('only a new entry starts something; leaving one out does not', () => {
   const published = aNodeKernel('n1', { spec: { livePatches: [aWanted()] } });
   assert.equal(startsSomething({ livePatches: [aWanted()] }, published), false);

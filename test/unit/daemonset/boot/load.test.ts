@@ -191,6 +191,9 @@ test('the unit names the files where the agent keeps them, and gives the script 
   assert.ok(unit.includes(`ExecStart=/bin/sh ${BOOT_DIRECTORY}/load.sh\n`));
   assert.ok(unit.includes(`ConditionPathExists=${BOOT_DIRECTORY}/load.sh\n`));
   assert.ok(unit.includes('WantedBy=sysinit.target\n') && LINK_PATH.includes('/sysinit.target.wants/'));
-  const seconds = (text: string, name: string) => Number(new RegExp(`^${name}=(\\d+)$`, 'm').exec(text)?.[1]);
-  assert.ok(seconds(unit, 'TimeoutStartSec') > seconds(script, 'TRANSITION_SECONDS') + seconds(script, 'REVERSAL_SECONDS'));
+  assert.ok(numberIn(unit, 'TimeoutStartSec') > numberIn(script, 'TRANSITION_SECONDS') + numberIn(script, 'REVERSAL_SECONDS'));
 });
+
+function numberIn(text: string, name: string): number {
+  return Number(new RegExp(`^${name}=(\\d+)$`, 'm').exec(text)?.[1]);
+}
