@@ -85,7 +85,7 @@ export class SimulatedMachine {
   readonly log: { readonly at: number; readonly text: string }[] = [];
   /** While set, nothing can be written to the node's disk; the errno says why. */
   diskFails: string | undefined;
-  /** Directories in which nothing can be written. */
+  /** Files, and directories with all in them, that can not be written. */
   readOnly: readonly string[] = [];
   #bootedAt = 0;
   /** The last write to the disk, until the process asks for something else: then it has heard that the write is durable. */
@@ -225,7 +225,7 @@ export class SimulatedMachine {
   }
 
   async #writeFile(path: string, bytes: Buffer | undefined, append: boolean): Promise<void> {
-    const errno = this.diskFails ?? (this.readOnly.some((directory) => path.startsWith(`${directory}/`)) ? 'EROFS' : undefined);
+    const errno = this.diskFails ?? (this.readOnly.some((each) => path === each || path.startsWith(`${each}/`)) ? 'EROFS' : undefined);
     if (errno !== undefined) throw unwritable(path, errno);
     const before = new Map([...this.files].filter(([file]) => file === path || file.startsWith(`${path}/`)));
     this.#write = { path, before, appended: append ? bytes : undefined };

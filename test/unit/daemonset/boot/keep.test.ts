@@ -101,6 +101,34 @@ test('a live patch that oopses, stalls or is taken out of the intent is not kept
   assert.deepEqual(ofBoot(dropped), []);
 });
 
+test('a module of that name that is not ours, and one that a later cumulative one replaced, are not kept', async () => {
+  await using node = aNode();
+  node.machine.loadByHand(aModule({ buildID: 'ff'.repeat(20) }));
+  node.want([aWanted()]);
+  node.start();
+  await node.settle();
+  assert.deepEqual([node.report()?.reason, ofBoot(node)], ['NameTaken', []]);
+
+  await using replacing = await loaded([aWanted({ cves: [] })]);
+  replacing.machine.behaviours.set('other_fix', { replace: true });
+  replacing.want([aWanted({ cves: [] }), { ...other, replace: true, cves: [] }]);
+  await replacing.settle();
+  assert.deepEqual([replacing.report()?.reason, listed(replacing)], ['Replaced', ['other_fix']]);
+});
+
+test('a live patch is kept once the journal says that its load ended well', async () => {
+  await using node = aNode();
+  node.machine.behaviours.set('livepatch_fix', { transitionMilliseconds: 5000 });
+  node.want([aWanted()]);
+  node.start();
+  await node.until('it is in transition', () => node.report()?.state === 'Transitioning');
+  node.machine.readOnly = [JOURNAL_PATH];
+  await node.settle();
+  assert.deepEqual([node.report()?.state, ofBoot(node)], ['Active', []]);
+  node.machine.readOnly = [];
+  await node.until('it is kept', () => node.object.status?.boot?.state === 'Kept');
+});
+
 test('a policy that does not want it leaves no file on the node, and its live patch is active all the same', async () => {
   await using node = await loaded();
   node.want([aWanted()], { loadAtBoot: false });
