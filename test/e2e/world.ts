@@ -78,6 +78,12 @@ export async function untilNode(world: World, { name, what, seconds }: { readonl
   return nodes.find(({ metadata }) => metadata.name === name) as NodeKernel;
 }
 
+/** The report says Active, and is about the boot that the node is in now. */
+export async function activeAgain(world: World, node: Machine): Promise<NodeKernel> {
+  const bootID = await node.bootID();
+  return untilNode(world, { name: node.options.name, what: 'Active in its new boot', seconds: BOOT }, ({ status }) => status?.bootID === bootID && status.state === 'Active');
+}
+
 /** The report is about the intent that is there now. */
 export const isCurrent = (node: NodeKernel) => node.status?.observedGeneration === node.metadata.generation;
 export const patchOf = (status: NodeKernelStatus | undefined, name: string) => status?.livePatches.find((patch) => patch.name === name);

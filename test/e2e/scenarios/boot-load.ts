@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
-import type { NodeKernel } from '../../../crds/nodekernel.ts';
 import type { Machine } from '../../node/machine.ts';
-import { waitFor } from '../../wait.ts';
 import { bootTimes, enabledAt } from '../boot.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, apply, assertHealthyKernel, effect, getNodeKernels, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
+import { AGENT_START, apply, assertHealthyKernel, activeAgain, effect, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
 import type { World } from '../world.ts';
 
 export const bootLoad: Scenario = {
@@ -22,7 +20,7 @@ export const bootLoad: Scenario = {
     await assertLoadedByBoot(world, first);
     const { unit, kubelet } = await bootTimes(second);
     assert.equal(unit, undefined, 'the switch skips it');
-    const report = await reportOfThisBoot(world, second);
+    const report = await activeAgain(world, second);
     assert.equal(patchOf(report.status, 'kp_first')?.attempts, 1, 'the agent loads it');
     world.say(`node-2 without it: kubelet at ${kubelet.toFixed(1)} s, the live patch by the agent at ${(await enabledAt(second, 'kp_first')).toFixed(1)} s after the kernel's start`);
   },
@@ -38,18 +36,9 @@ async function assertLoadedByBoot(world: World, node: Machine): Promise<void> {
   assert.match(await effect(node), /closed by kp_first/);
   world.say(`${name}: kernelpatch-boot.service took ${(unit.to - unit.from).toFixed(2)} s; patched ${unit.to.toFixed(1)} s, network ${network.toFixed(1)} s, kubelet ${kubelet.toFixed(1)} s after the kernel's start`);
 
-  const { status } = await reportOfThisBoot(world, node);
+  const { status } = await activeAgain(world, node);
   assert.deepEqual([patchOf(status, 'kp_first')?.attempts, status?.boot?.state], [undefined, 'Kept'], `${name}: the agent asked the kernel for nothing`);
   assert.equal(await timesEnabled(node, 'kp_first'), 1);
   assert.equal((await node.run('ls /var/lib/misc/kernelpatch.boot/boots')).code === 0, false, `${name}: the agent has seen this boot`);
   await assertHealthyKernel(node);
-}
-
-async function reportOfThisBoot(world: World, node: Machine): Promise<NodeKernel> {
-  const bootID = await node.bootID();
-  let seen: NodeKernel | undefined;
-  return waitFor(`${node.options.name} Active in its new boot`, { seconds: AGENT_START, every: 500 }, async () => {
-    seen = (await getNodeKernels(world)).find(({ metadata }) => metadata.name === node.options.name);
-    return seen?.status?.bootID === bootID && seen.status.state === 'Active' ? seen : undefined;
-  }, () => seen?.status);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { SLEEP, loadSleeper, untilAsleep } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, effect, livePatch, patchOf, place, policy, timesEnabled, untilNode, untilNodes } from '../world.ts';
+import { AGENT_START, BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, patchOf, place, policy, timesEnabled, untilNode, untilNodes } from '../world.ts';
 
 export const powerCut: Scenario = {
   name: 'power-cut',
@@ -27,7 +27,7 @@ export const powerCut: Scenario = {
     const held = await untilNode(world, { name: middle, what: 'the file quarantined', seconds: BOOT }, ({ status }) => status?.state === 'Quarantined');
     assert.equal(patchOf(held.status, 'kp_held')?.reason, 'QuarantinedAfterBoot');
     assert.equal(await timesEnabled(first, 'kp_held'), 0);
-    await untilNode(world, { name: after, what: 'the other node Active again', seconds: BOOT }, ({ status }) => status?.state === 'Active');
+    await activeAgain(world, second);
     assert.equal(await timesEnabled(second, 'kp_first'), 1);
     assert.match(await effect(second), /closed by kp_first/);
 

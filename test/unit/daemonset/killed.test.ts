@@ -6,6 +6,8 @@ import { aNode, aWanted } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
 
 const FOREIGN = aModule({ name: 'vendor_fix', buildID: 'ff'.repeat(20) });
+/** The shortest deadline that a policy can set: fewer looks, the same steps. */
+const PATCH = aWanted({ replace: false, transitionSeconds: 15 });
 
 interface Scenario {
   readonly arrange: (node: SimulatedNode) => Promise<void>;
@@ -13,7 +15,7 @@ interface Scenario {
 }
 
 async function loaded(node: SimulatedNode): Promise<void> {
-  node.want([aWanted({ replace: false })]);
+  node.want([PATCH]);
   node.start();
   await node.settle();
   await node.stop();
@@ -22,7 +24,7 @@ async function loaded(node: SimulatedNode): Promise<void> {
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'while it loads': {
     async arrange(node) {
-      node.want([aWanted({ replace: false })]);
+      node.want([PATCH]);
     },
     assertEnd(node) {
       assert.deepEqual(node.machine.active, ['vendor_fix', 'livepatch_fix']);
@@ -33,7 +35,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'while it unloads': {
     async arrange(node) {
       await loaded(node);
-      node.want([aWanted({ desired: 'Absent', replace: false })]);
+      node.want([{ ...PATCH, desired: 'Absent' }]);
     },
     assertEnd(node) {
       assert.deepEqual(node.machine.modules, ['vendor_fix']);
@@ -43,7 +45,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'while it undoes a load that stalls': {
     async arrange(node) {
       node.machine.behaviours.set('livepatch_fix', { stalls: true });
-      node.want([aWanted({ replace: false })]);
+      node.want([PATCH]);
     },
     assertEnd(node) {
       assert.deepEqual(node.machine.modules, ['vendor_fix']);
@@ -56,7 +58,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     async arrange(node) {
       await loaded(node);
       node.machine.behaviours.set('livepatch_fix', { stallsUnload: true });
-      node.want([aWanted({ desired: 'Absent', replace: false })]);
+      node.want([{ ...PATCH, desired: 'Absent' }]);
     },
     assertEnd(node) {
       assert.deepEqual(node.machine.active, ['vendor_fix', 'livepatch_fix']);

@@ -10,7 +10,8 @@ import { aNode, aWanted } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
 
 const FOREIGN = aModule({ name: 'vendor_fix', buildID: 'ff'.repeat(20) });
-const WANTED = aWanted({ replace: false });
+/** The shortest deadline that a policy can set: fewer looks, the same steps. */
+const WANTED = aWanted({ replace: false, transitionSeconds: 15 });
 
 interface Scenario {
   readonly behaviour: Behaviour;
