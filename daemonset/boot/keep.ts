@@ -31,8 +31,8 @@ export interface BootKeeperOptions {
 const OFF: BootReport = { state: 'Off', reason: 'NotAllowed', message: 'livePatch.atBoot of the PatchPolicy is false: after a boot the live patches are loaded when the agent has started' };
 
 export function makeBootKeeper({ host, clock, files, log }: BootKeeperOptions): BootKeeper {
-  /** What the manifest on the node lists; undefined: it has to be read. */
-  let installed: readonly BootModule[] | undefined;
+  /** What was chosen last; at first what an earlier agent has left on the node. */
+  let kept: readonly BootModule[] | undefined;
   let last: { readonly decision: string; readonly at: number; readonly report: BootReport | undefined } | undefined;
 
   async function carryOut(modules: readonly BootModule[], entries: readonly Entry[], facts: KernelFacts): Promise<BootReport | undefined> {
@@ -47,41 +47,34 @@ export function makeBootKeeper({ host, clock, files, log }: BootKeeperOptions): 
     return { state: 'Kept', reason: 'Kept', message: `the next boot of ${facts.release} loads ${names} before the network; kernelpatch.boot=0 on the kernel's command line skips it` };
   }
 
-  /** A failure is the report. */
-  async function attempt(act: () => Promise<BootReport | undefined>): Promise<BootReport | undefined> {
+  async function orElse<T>(act: () => Promise<T>, failed: (error: KernelPatchError) => T): Promise<T> {
     try {
       return await act();
     } catch (error) {
       if (!(error instanceof KernelPatchError)) throw error;
-      log.warn({ err: error }, 'what the next boot loads is not as it is to be');
-      installed = undefined;
-      return unavailable(error.code, error.message);
+      log.warn({ err: error }, 'what the next boot loads could not be looked at or changed');
+      return failed(error);
     }
   }
 
   return {
     async keep(entries, facts, allowed) {
-      const now = clock.monotonic();
-      await attempt(async () => {
-        installed ??= await readInstalled(host, facts);
-        return undefined;
-      });
-      const active = chooseModules(entries, installed ?? []);
+      kept ??= await orElse(() => readInstalled(host, facts), () => []);
+      const active = chooseModules(entries, kept);
       const modules = allowed ? active : [];
-      const decision = JSON.stringify([facts.release, facts.buildID, modules]);
+      kept = modules;
+      const now = clock.monotonic();
+      const decision = JSON.stringify(modules);
       if (last?.decision !== decision || now - last.at >= LOOK_MILLISECONDS) {
-        installed = modules;
-        last = { decision, at: now, report: await attempt(() => carryOut(modules, entries, facts)) };
+        const report = await orElse(() => carryOut(modules, entries, facts), (error) => unavailable(error.code, error.message));
+        last = { decision, at: now, report };
       }
       return last.report ?? (modules.length < active.length ? OFF : undefined);
     },
     async remove() {
+      kept = undefined;
       last = undefined;
-      installed = undefined;
-      await attempt(async () => {
-        await uninstall(host);
-        return undefined;
-      });
+      await orElse(() => uninstall(host), () => undefined);
     },
   };
 }

@@ -45,7 +45,7 @@ export function parseManifest(text: string): Manifest {
 }
 
 function parseLine(line: string): readonly BootModule[] {
-  const [, sha256 = '', name = '', buildID = '', json = ''] = /^(\S+) (\S+) (\S+) (".*")$/.exec(line) ?? [];
+  const [, sha256 = '', name = '', buildID = '', json = ''] = /^(\S+) (\S+) (\S+) (".*")$/s.exec(line) ?? [];
   try {
     return [{ name, sha256, buildID, lift: String(JSON.parse(json)) }];
   } catch {

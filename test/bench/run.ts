@@ -5,6 +5,7 @@ import { stopAllDaemons } from '../process.ts';
 import { buildSubjects } from '../subjects/subjects.ts';
 import { agentWeight } from './agent-weight.ts';
 import { applyToActive } from './apply-to-active.ts';
+import { bootLoadCost } from './boot-load.ts';
 import { demoTime } from './demo-time.ts';
 import type { Figure } from './figure.ts';
 
@@ -24,6 +25,7 @@ try {
   const world = { fleet, subject: await buildSubjects(fleet.image.kernels), say };
   print(await applyToActive(world));
   print(await agentWeight(world));
+  print(await bootLoadCost(world));
   await stopFleet(fleet);
   // Last: everything is built and saved by then, so the demo is a warm one.
   print(await demoTime(say));

@@ -13,7 +13,7 @@ test('what was written is read, whatever the lifting word is', () => {
       assert.deepEqual(parseManifest(text), { kernelBuildID, modules });
       assert.equal(text.split('\n').length, modules.length + 2, 'one line each');
     }),
-    { numRuns: 2000 },
+    { numRuns: 10_000, examples: [['ab'.repeat(20), [{ name: 'kp_2', sha256: 'cd'.repeat(32), buildID: 'ef'.repeat(20), lift: '\u2028 \n "' }]]] },
   );
 });
 
