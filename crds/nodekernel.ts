@@ -14,12 +14,18 @@ const reason = () => z.string().check(z.minLength(1), z.maxLength(128), doc('rea
 const message = () => z.string().check(z.maxLength(1024), doc('message says the same to a person.'));
 const releaseOf = (description: string) => z.string().check(z.maxLength(64), z.regex(KERNEL_RELEASE_PATTERN), doc(description));
 
+/** The reason of action None where the running kernel has the fix; with any other reason it never had the vulnerability. */
+export const KERNEL_FIXED = 'KernelFixed';
+
+const cveId = () => z.string().check(z.maxLength(24));
+
 const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), doc("liftQuarantine is the KernelPatch's word by which quarantines of this file are lifted, if any."));
 
 const Plan = z
   .object({
     policy: z.string().check(z.maxLength(253), doc('policy is the PatchPolicy the node belongs to.')),
     mode: z.enum(['Apply', 'Plan']).check(doc("mode is the policy's: with Plan nothing is touched.")),
+    bootID: z.optional(z.string().check(z.maxLength(64), doc('bootID is the boot of the node that the decisions are about, or unknown; on another one they say nothing.'))),
     action: z.enum(ACTIONS).check(doc('action is what fixes this node with the least disruption: Unknown, None, LivePatch, Kexec, Reboot or Blocked.')),
     reason: reason(),
     message: message(),
@@ -32,6 +38,9 @@ const Plan = z
             livePatch: z.optional(z.string().check(z.maxLength(55), z.regex(MODULE_NAME_PATTERN), doc('livePatch is the module that closes this patch here, its own or that of a newer one, when action is LivePatch.'))),
             reason: reason(),
             message: message(),
+            cves: z.optional(z.array(cveId()).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes.', { listType: 'set' }))),
+            fixedIn: z.optional(releaseOf('fixedIn is the kernel that has the fix, as the KernelPatch says for the running one (rebootInto).')),
+            needs: z.optional(z.enum(['LivePatch', 'Kexec', 'Reboot']).check(doc('needs is the action that would fix it, when it is Blocked because the policy does not allow that.'))),
           })
           .check(doc('The decision for one patch.')),
       )
@@ -52,7 +61,7 @@ const WantedLivePatch = z
     replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
     reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),
     transitionSeconds: z.optional(z.int().check(z.minimum(15), z.maximum(3600), doc("transitionSeconds is the policy's deadline of a transition, after which it is reversed; 75 when absent."))),
-    cves: z.optional(z.array(z.string().check(z.maxLength(24))).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes: a cumulative live patch that leaves one open again is refused.', { listType: 'set' }))),
+    cves: z.optional(z.array(cveId()).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes: a cumulative live patch that leaves one open again is refused.', { listType: 'set' }))),
     liftQuarantine: z.optional(liftQuarantine()),
   })
   .check(doc('A live patch this node is to have, or not to have.'));
@@ -138,6 +147,27 @@ export type Kernel = z.infer<typeof Kernel>;
 export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Quarantined', 'Unknown'] as const;
 export type NodeState = (typeof NODE_STATES)[number];
 
+/** fixedLive, fixedByKernel and notAffected are closed; all others are open to attack, or may be. */
+export const CVE_STATES = ['fixedLive', 'fixedByKernel', 'notAffected', 'open', 'withheld', 'unknown'] as const;
+export type CveState = (typeof CVE_STATES)[number];
+
+/** What a plan can name at most: 64 patches with 64 CVEs each. */
+const MAX_CVES = 64 * 64;
+const cveList = (description: string) => z.array(cveId()).check(z.maxLength(MAX_CVES), doc(description, { listType: 'atomic' }));
+
+const Cves = z
+  .object({
+    closed: z.string().check(z.maxLength(32), doc('closed is how many of the CVEs are closed of how many there are, for the print column, as 3/5.')),
+    fixedLive: cveList('fixedLive are closed by a live patch that is active.'),
+    fixedByKernel: cveList('fixedByKernel are closed since the running kernel has the fix.'),
+    notAffected: cveList('notAffected do not concern the running kernel.'),
+    open: cveList('open are not closed, and the policy withholds nothing that would close them: the fix is not carried out yet, failed, or is missing.'),
+    withheld: cveList('withheld are not closed because the policy does not allow what would: it is in mode Plan, or allows less disruption.'),
+    unknown: cveList('unknown are those of which a fact is missing: it is not known whether the running kernel is open to them.'),
+  })
+  .check(doc('The CVEs of the plan, each in exactly one list, sorted.'));
+export type Cves = z.infer<typeof Cves>;
+
 export const NodeKernelStatus = z
   .object({
     observedGeneration: z.optional(z.int().check(z.minimum(0), doc('observedGeneration is the metadata.generation this report is about.'))),
@@ -148,6 +178,8 @@ export const NodeKernelStatus = z
       .array(z.string().check(z.maxLength(64)))
       .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
     state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
+    cves: z.optional(Cves),
+    effectiveRelease: z.optional(z.string().check(z.maxLength(64), doc('effectiveRelease is the newest kernel whose known fixes this node has, live or by its kernel; at least the running one.'))),
     active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
     livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones, those of earlier KernelPatches that are still there, and those of others.', { listMapKeys: ['name'] })),
     boot: z.optional(BootReport),
@@ -176,9 +208,11 @@ export const nodeKernelDefinition: KindDefinition = {
     { name: 'Action', type: 'string', jsonPath: '.spec.plan.action', description: 'what fixes this node with the least disruption' },
     { name: 'State', type: 'string', jsonPath: '.status.state', description: 'how far it is' },
     { name: 'Active', type: 'string', jsonPath: '.status.active', description: 'active live patches' },
+    { name: 'CVEs', type: 'string', jsonPath: '.status.cves.closed', description: 'CVEs closed on this node / CVEs of the selected KernelPatches' },
     { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status', description: 'True when the node is open to no selected CVE' },
     { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', description: 'why it is or is not Ready' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'since when the object exists' },
+    { name: 'Effective', type: 'string', jsonPath: '.status.effectiveRelease', description: 'the newest kernel whose known fixes the node has', priority: 1 },
     { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', description: 'Ready in words', priority: 1 },
     { name: 'Policy', type: 'string', jsonPath: '.spec.plan.policy', description: 'the PatchPolicy the node belongs to', priority: 1 },
   ],

@@ -1,6 +1,7 @@
 /** The three conditions of a NodeKernel. Pure. */
 import type { Condition } from '../crds/common.ts';
 import type { Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import { phaseOf } from '../kernel/patches.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
 import { STEPS } from './steps.ts';
 import type { Step } from './steps.ts';
@@ -21,13 +22,20 @@ export interface Judgement {
   readonly message: string;
 }
 
-/** True: the node is open to no selected CVE, and every live patch is as wanted. */
-export function judgeReady(plan: Plan | undefined, outlooks: readonly Outlook[]): Judgement {
+/** The names of the wanted live patches that the kernel has and that were verified; one that a newer one has replaced is not there. */
+export function activeNames(outlooks: readonly Outlook[]): ReadonlySet<string> {
+  const active = outlooks.filter(({ wanted, kernel, step }) => wanted.desired === 'Loaded' && step.state === 'Active' && phaseOf(kernel) === 'Enabled');
+  return new Set(active.map(({ wanted }) => wanted.name));
+}
+
+/** True: the node is open to no selected CVE, and every live patch is as wanted. A plan that is about another boot says nothing. */
+export function judgeReady(plan: Plan | undefined, bootID: string, outlooks: readonly Outlook[]): Judgement {
   if (plan === undefined) return { status: 'Unknown', reason: 'NotPlanned', message: 'the operator has not decided for this node yet' };
   const trouble = findTrouble(outlooks);
   if (trouble !== undefined) return { status: trouble.state === 'Unknown' ? 'Unknown' : 'False', reason: trouble.reason, message: trouble.message };
   const moving = findMoving(outlooks);
   if (moving !== undefined) return { status: 'False', reason: moving.reason, message: moving.message };
+  if (plan.bootID !== bootID) return { status: 'Unknown', reason: 'PlanOfOtherBoot', message: 'the operator has not decided for this node since it booted' };
   return judgePlan(plan, outlooks);
 }
 
@@ -56,12 +64,11 @@ function planOnly({ action, message, policy }: Plan): Judgement {
 
 /** Closed when each patch that asks for something is closed by a live patch, its own or another's, and that one is active. */
 function judgeLivePatches(plan: Plan, outlooks: readonly Outlook[]): Judgement {
-  const active = outlooks.filter(({ wanted, step }) => wanted.desired === 'Loaded' && step.state === 'Active');
-  const names = new Set(active.map(({ wanted }) => wanted.name));
-  const open = plan.patches.find(({ livePatch, action }) => action !== 'None' && !(action === 'LivePatch' && livePatch !== undefined && names.has(livePatch)));
+  const active = activeNames(outlooks);
+  const open = plan.patches.find(({ action, livePatch = '' }) => action !== 'None' && !(action === 'LivePatch' && active.has(livePatch)));
   if (open !== undefined) return { status: open.action === 'Unknown' ? 'Unknown' : 'False', reason: open.reason, message: `${open.kernelPatch}: ${open.message}` };
-  if (active.length === 0) return { status: 'False', reason: plan.reason, message: plan.message };
-  return { status: 'True', reason: 'LivePatched', message: active.map(({ step }) => step.message).join('; ') };
+  if (active.size === 0) return { status: 'False', reason: plan.reason, message: plan.message };
+  return { status: 'True', reason: 'LivePatched', message: outlooks.filter(({ wanted }) => active.has(wanted.name)).map(({ step }) => step.message).join('; ') };
 }
 
 export function judgeProgressing(outlooks: readonly Outlook[]): Judgement {

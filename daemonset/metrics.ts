@@ -1,6 +1,6 @@
 /** The agent's metrics, on a registry of their own. */
 import { Counter, Gauge, Registry } from 'prom-client';
-import { LIVE_PATCH_STATES } from '../crds/nodekernel.ts';
+import { CVE_STATES, LIVE_PATCH_STATES } from '../crds/nodekernel.ts';
 import type { NodeKernelStatus } from '../crds/nodekernel.ts';
 import type { StepName } from './steps.ts';
 
@@ -24,6 +24,7 @@ export function createMetrics(): AgentMetrics {
   const writes = new Counter({ name: 'kernelpatch_agent_status_writes_total', help: 'Status writes to the API server, by result (ok, failed).', labelNames: ['result'], registers });
   const restarts = new Counter({ name: 'kernelpatch_agent_watch_restarts_total', help: 'Watches of the NodeKernel that ended with an error.', registers });
   const patches = new Gauge({ name: 'kernelpatch_agent_live_patches', help: 'Live patches of this node, by state.', labelNames: ['state'], registers });
+  const cves = new Gauge({ name: 'kernelpatch_agent_cves', help: 'CVEs of the selected KernelPatches by how this node stands towards them, as the lists of status.cves of its NodeKernel.', labelNames: ['state'], registers });
   return {
     registry,
     count: (step, result) => steps.inc({ step, result }),
@@ -31,6 +32,7 @@ export function createMetrics(): AgentMetrics {
     countWatchRestart: () => restarts.inc(),
     observe(status) {
       for (const state of LIVE_PATCH_STATES) patches.set({ state }, status.livePatches.filter((patch) => patch.state === state).length);
+      for (const state of CVE_STATES) cves.set({ state }, status.cves?.[state].length ?? 0);
     },
   };
 }

@@ -6,8 +6,9 @@ import type { KernelFacts } from '../kernel/facts.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
 import type { KernelPatchState, Phase } from '../kernel/patches.ts';
 import { isPatched, phaseOf } from '../kernel/patches.ts';
-import { judgeProgressing, judgeReady, judgeStalled } from './conditions.ts';
+import { activeNames, judgeProgressing, judgeReady, judgeStalled } from './conditions.ts';
 import type { Judgement, Outlook } from './conditions.ts';
+import { describeCves } from './cves.ts';
 import { describeOwner, findOwned } from './ownership.ts';
 import type { Owned } from './ownership.ts';
 import type { Stall } from './stalls.ts';
@@ -55,11 +56,12 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
     },
     installedKernels: [...facts.installedKernels],
     state: sumUp(outlooks),
+    ...describeCves(object.spec.plan, activeNames(outlooks), facts),
     active: describeActive(input.patches),
     livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeOthers(input), ...describeInstalled(input)].slice(0, MAX_PATCHES),
     ...(boot && { boot: { ...boot, message: clip(boot.message, MAX_MESSAGE_CHARACTERS) } }),
     conditions: [
-      condition('Ready', judgeReady(object.spec.plan, outlooks), input),
+      condition('Ready', judgeReady(object.spec.plan, facts.bootID, outlooks), input),
       condition('Progressing', judgeProgressing(outlooks), input),
       condition('Stalled', judgeStalled(outlooks), input),
     ],

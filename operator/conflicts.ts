@@ -123,6 +123,6 @@ function isBegun(livePatch: WantedLivePatch, reports: Reports): boolean {
 }
 
 /** Blocked, and without a live patch to load. */
-function block({ kernelPatch }: PatchPlan, reason: string, message: string): PatchPlan {
-  return { kernelPatch, action: 'Blocked', reason, message };
+function block({ kernelPatch, fixedIn }: PatchPlan, reason: string, message: string): PatchPlan {
+  return { kernelPatch, action: 'Blocked', reason, message, ...(fixedIn !== undefined && { fixedIn }) };
 }

@@ -1,6 +1,8 @@
 /** What /metrics shows, on a registry of our own. No label names a node. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { NODE_VERDICTS } from '../crds/kernelpatch.ts';
+import { CVE_STATES } from '../crds/nodekernel.ts';
+import type { CveCounts } from './cves.ts';
 import type { Verdict } from './verdict.ts';
 
 export function makeMetrics() {
@@ -12,6 +14,17 @@ export function makeMetrics() {
   const reconcileErrors = new Counter({ name: 'kernelpatch_reconcile_errors_total', help: 'Passes that ended with an error. code: Conflict is harmless, others are documented in operator/errors.ts.', labelNames: ['code'], registers });
   const watchRestarts = new Counter({ name: 'kernelpatch_watch_restarts_total', help: 'Watches that ended with an error and were opened anew. kind: what is watched; code: why.', labelNames: ['kind', 'code'], registers });
   const apiWrites = new Counter({ name: 'kernelpatch_api_writes_total', help: 'Writes to the Kubernetes API. kind, verb; outcome: Ok or the code of the error.', labelNames: ['kind', 'verb', 'outcome'], registers });
+  let countCves: (() => CveCounts) | undefined;
+  const cveNodes = new Gauge({
+    name: 'kernelpatch_cve_nodes',
+    help: 'Nodes by how they stand towards a CVE of a KernelPatch. state: fixedLive, fixedByKernel and notAffected are closed; open, withheld (by the policy) and unknown are not.',
+    labelNames: ['cve', 'state'],
+    registers,
+    collect() {
+      cveNodes.reset();
+      for (const [cve, count] of countCves?.() ?? []) for (const state of CVE_STATES) cveNodes.set({ cve, state }, count[state]);
+    },
+  });
   leader.set(0);
 
   return {
@@ -21,6 +34,10 @@ export function makeMetrics() {
     reconcileErrors,
     watchRestarts,
     apiWrites,
+    /** Asked at each scrape and not at each pass, since it goes through all CVEs of all nodes. */
+    countCvesBy(count: () => CveCounts): void {
+      countCves = count;
+    },
     /** Exactly these KernelPatches are shown, each with every verdict. */
     setVerdicts(kernelPatches: readonly string[], verdicts: readonly Verdict[]): void {
       nodes.reset();

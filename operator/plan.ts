@@ -3,6 +3,7 @@
  * is fixed, not how far it is (verdict.ts), so it does not change while it is carried out.
  */
 import type { KernelEntry, KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
+import { KERNEL_FIXED } from '../crds/nodekernel.ts';
 import type { Action, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import { settleConflicts } from './conflicts.ts';
@@ -18,11 +19,15 @@ export interface PatchPlan extends Decision {
   readonly livePatch?: WantedLivePatch;
   /** Its own live patch, in whose place `livePatch` is taken. */
   readonly replaces?: WantedLivePatch;
+  /** The kernel that has the fix, when the KernelPatch names one for the running kernel. */
+  readonly fixedIn?: string;
 }
 
 export interface NodePlan {
   readonly node: string;
   readonly policy: PatchPolicy;
+  /** Of the boot that is decided about; unknown: neither kubelet nor agent have told. */
+  readonly bootID: string;
   /** Most pressing first. */
   readonly patches: readonly PatchPlan[];
   /** What spec.livePatches becomes when the rollout lets it, in this order. Empty in mode Plan. */
@@ -42,6 +47,7 @@ export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, pol
   return {
     node: node.name,
     policy,
+    bootID: node.bootID || (nodeKernel?.status?.bootID ?? 'unknown'),
     patches: [...patches].sort((a, b) => PRESSING.indexOf(a.action) - PRESSING.indexOf(b.action)),
     wanted: report.kind === 'Report' ? wantedOf(patches, policy) : stillWanted(nodeKernel, kernelPatches, policy),
   };
@@ -73,7 +79,7 @@ function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy:
   const { entry } = match;
   switch (entry.state) {
     case 'Fixed':
-      return { kernelPatch, action: 'None', reason: 'KernelFixed', message: `kernel ${report.kernel.release} has the fix` };
+      return { kernelPatch, action: 'None', reason: KERNEL_FIXED, message: `kernel ${report.kernel.release} has the fix` };
     case 'NotAffected':
       return { kernelPatch, action: 'None', reason: 'KernelNotAffected', message: `kernel ${report.kernel.release} is not affected` };
     case 'UnderInvestigation':
@@ -89,7 +95,8 @@ function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, report: No
   const { withdrawn } = kernelPatch.spec;
   const consent = { policy: policy.metadata.name, maxDisruption: policy.spec.maxDisruption };
   const decision = chooseWay(entry, withdrawn, report, consent);
-  const plan = { kernelPatch, action: decision.action, reason: decision.reason, message: decision.message };
+  const { action, reason, message, needs } = decision;
+  const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
   const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: policy.spec.livePatch.transitionSeconds });
   if (!entry.livePatch) return plan;
   if (decision.action === 'LivePatch') return { ...plan, livePatch: wanted(entry.livePatch, 'Loaded') };
@@ -109,9 +116,13 @@ function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: Ke
     sha256: livePatch.sha256,
     replace: livePatch.replace,
     reversible: livePatch.reversible,
-    cves: kernelPatch.spec.cves.map(({ id }) => id).sort(),
+    cves: cvesOf(kernelPatch),
     ...(kernelPatch.spec.liftQuarantine !== undefined && { liftQuarantine: kernelPatch.spec.liftQuarantine }),
   };
+}
+
+function cvesOf({ spec }: KernelPatch): string[] {
+  return spec.cves.map(({ id }) => id).sort();
 }
 
 /**
@@ -146,21 +157,29 @@ function turnOf({ desired, replace }: WantedLivePatch): number {
 }
 
 /** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
-export function describePlan({ node, policy, patches }: NodePlan): Plan {
+export function describePlan({ node, policy, bootID, patches }: NodePlan): Plan {
   const first = patches[0] ?? { action: 'None', reason: 'NoKernelPatch', message: `PatchPolicy ${policy.metadata.name} selects no KernelPatch for node ${node}` };
   return {
     policy: policy.metadata.name,
     mode: policy.spec.mode,
+    bootID,
     action: first.action,
     reason: first.reason,
     message: clip(first.message),
-    patches: patches.slice(0, MAX_ENTRIES).map(({ kernelPatch, action, reason, message, livePatch }) => ({
-      kernelPatch: kernelPatch.metadata.name,
-      action,
-      ...(action === 'LivePatch' && livePatch && { livePatch: livePatch.name }),
-      reason,
-      message: clip(message),
-    })),
+    patches: patches.slice(0, MAX_ENTRIES).map(describePatch),
+  };
+}
+
+function describePatch({ kernelPatch, action, reason, message, livePatch, fixedIn, needs }: PatchPlan): Plan['patches'][number] {
+  return {
+    kernelPatch: kernelPatch.metadata.name,
+    action,
+    reason,
+    message: clip(message),
+    cves: cvesOf(kernelPatch),
+    ...(action === 'LivePatch' && livePatch && { livePatch: livePatch.name }),
+    ...(fixedIn !== undefined && { fixedIn }),
+    ...(needs !== undefined && { needs }),
   };
 }
 

@@ -5,6 +5,7 @@ import { applyAgents, applyDecisions } from './apply.ts';
 import type { AgentEffects, Effects } from './apply.ts';
 import type { Cluster } from './cluster.ts';
 import type { Config } from './config.ts';
+import { countCves } from './cves.ts';
 import { decide } from './decide.ts';
 import { kindOf } from './errors.ts';
 import type { Client } from './kube/client.ts';
@@ -54,6 +55,8 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     deploymentName: config.deploymentName,
     log,
   };
+
+  metrics.countCvesBy(() => countCves(caches));
 
   async function bringNodesUpToDate(): Promise<number | undefined> {
     const end = metrics.reconcileSeconds.startTimer();

@@ -8,6 +8,8 @@ export interface Decision {
   readonly action: Action;
   readonly reason: string;
   readonly message: string;
+  /** What would fix it, when it is Blocked for want of consent. */
+  readonly needs?: Exclude<Disruption, 'None'>;
 }
 
 /** Works: this fixes the node. Cannot: it does not. Unknown: a fact is missing that would tell. */
@@ -44,9 +46,9 @@ function forbidden(way: Way & { kind: 'Works' }, ways: readonly Way[], consent: 
   const ask = `${way.message}; PatchPolicy ${consent.policy} allows at most ${consent.maxDisruption}: set spec.maxDisruption: ${way.action} there`;
   const kexec = ways[1];
   if (way.action === 'Reboot' && consent.maxDisruption === 'Kexec' && kexec?.kind === 'Cannot') {
-    return { action: 'Blocked', reason: kexec.reason, message: `${kexec.message}; ${ask}` };
+    return { action: 'Blocked', reason: kexec.reason, message: `${kexec.message}; ${ask}`, needs: way.action };
   }
-  return { action: 'Blocked', reason: 'DisruptionNotAllowed', message: ask };
+  return { action: 'Blocked', reason: 'DisruptionNotAllowed', message: ask, needs: way.action };
 }
 
 /**

@@ -8,6 +8,7 @@ import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
+import { someFacts } from './facts.ts';
 import { SimulatedMachine } from './host.ts';
 import type { WriteFate } from './host.ts';
 import { aLife, hostOf } from './life.ts';
@@ -36,14 +37,16 @@ export function aWanted(changes: Partial<WantedLivePatch> = {}): WantedLivePatch
   };
 }
 
+/** About the first boot of the machine. */
 export function aPlan(changes: Partial<Plan> = {}): Plan {
   return {
     policy: 'workers',
     mode: 'Apply',
+    bootID: someFacts().bootID,
     action: 'LivePatch',
     reason: 'LivePatchFits',
     message: 'fix has a live patch for this kernel',
-    patches: [{ kernelPatch: 'fix', action: 'LivePatch', livePatch: 'livepatch_fix', reason: 'LivePatchFits', message: 'a live patch for this kernel is listed' }],
+    patches: [{ kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch for this kernel is listed', cves: ['CVE-2026-31431'], livePatch: 'livepatch_fix' }],
     ...changes,
   };
 }

@@ -26,7 +26,7 @@ export const livePatchScenario: Scenario = {
     await waitFor('the KernelPatch to count both nodes as closed', { seconds: SOON }, async () => (await getKernelPatch(world, 'first')).status?.closed === '2/2' || undefined);
     const screen = await plane.mustKubectl(['get', 'kernelpatches,patchpolicies,nodekernels']);
     world.say(`kubectl get kernelpatches,patchpolicies,nodekernels\n${screen}`);
-    assert.match(screen, /node-1 .*LivePatch +Active +kp_first +True/);
+    assert.match(screen, /node-1 .*LivePatch +Active +kp_first +1\/1 +True/);
   },
 };
 
@@ -40,6 +40,7 @@ async function assertTellsTheTruth(world: World, { metadata, spec, status }: Nod
   assert.deepEqual(status.installedKernels.toSorted(), [...world.fleet.image.kernels].toSorted());
   assert.equal(spec.plan?.action, 'LivePatch');
   assert.deepEqual(patchOf(status, 'kp_first')?.functions, ['vmlinux:version_proc_show']);
+  assert.deepEqual([status.cves?.closed, status.cves?.fixedLive], ['1/1', spec.plan.patches[0]?.cves]);
   assert.equal(status.conditions?.find((condition) => condition.type === 'Ready')?.status, 'True');
   assert.equal(metadata.ownerReferences?.[0]?.kind, 'Node');
 }

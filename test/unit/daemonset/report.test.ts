@@ -26,24 +26,24 @@ const NAMES: Readonly<Record<StepState, StepName>> = {
   Absent: 'Done',
 };
 
-function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Outlook {
-  const wanted = aWanted(changes);
-  return {
-    wanted,
-    kernel: { name: wanted.name, livePatch: undefined, module: undefined },
-    step: { name: NAMES[state], state, reason: `${state}Reason`, message: `${wanted.name} is ${state}` },
-    attempts: 1,
-    ours: true,
-  };
-}
-
-const foreign = (name: string, functions: string[] = []): KernelPatchState => ({
+const enabled = (name: string, functions: string[] = []): KernelPatchState => ({
   name,
   livePatch: { enabled: 'on', transition: 'off', replace: 'off', objects: [{ name: 'vmlinux', patched: 'on', loaded: true, functions }] },
   module: { initState: 'live', buildID: 'unknown' },
 });
 
 const NO_KPATCH: KpatchUtility = { directory: '/var/lib/kpatch/6.12', modules: [], atBoot: false };
+
+function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Outlook {
+  const wanted = aWanted(changes);
+  return {
+    wanted,
+    kernel: state === 'Active' ? enabled(wanted.name) : { name: wanted.name, livePatch: undefined, module: undefined },
+    step: { name: NAMES[state], state, reason: `${state}Reason`, message: `${wanted.name} is ${state}` },
+    attempts: 1,
+    ours: true,
+  };
+}
 
 function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport }) {
   const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, boot, previous, now = '2026-11-24T09:00:00Z' } = changes;
@@ -67,8 +67,14 @@ const conditionOf = (status: NodeKernelStatus, type: string) => status.condition
 const second = { name: 'second_fix', kernelPatch: 'second' };
 const twoPatches = aPlan({
   patches: [
-    { kernelPatch: 'fix', action: 'LivePatch', livePatch: 'livepatch_fix', reason: 'LivePatchFits', message: 'a live patch is listed' },
-    { kernelPatch: 'second', action: 'LivePatch', livePatch: 'second_fix', reason: 'LivePatchFits', message: 'a live patch is listed' },
+    { kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed', livePatch: 'livepatch_fix' },
+    { kernelPatch: 'second', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed', livePatch: 'second_fix' },
+  ],
+});
+const replacedByNewer = aPlan({
+  patches: [
+    { kernelPatch: 'older', action: 'LivePatch', reason: 'ReplacedByNewer', message: 'a newer one replaces it', livePatch: 'livepatch_fix' },
+    { kernelPatch: 'fix', action: 'LivePatch', reason: 'LivePatchFits', message: 'a live patch is listed', livePatch: 'livepatch_fix' },
   ],
 });
 const planned = (action: Plan['action'], mode: Plan['mode'] = 'Apply') => aPlan({ action, mode, reason: `${action}Because`, message: 'in words' });
@@ -82,6 +88,9 @@ const READY: readonly (readonly [what: string, plan: Plan | undefined, outlooks:
   ['reboot planned', planned('Reboot'), [], 'False', 'RebootPlanned'],
   ['mode Plan with a live patch', planned('LivePatch', 'Plan'), [], 'False', 'PlanOnly'],
   ['mode Plan with kexec', planned('Kexec', 'Plan'), [], 'False', 'PlanOnly'],
+  ['a plan of an earlier boot', aPlan({ bootID: 'earlier', action: 'None' }), [], 'Unknown', 'PlanOfOtherBoot'],
+  ['a live patch of a newer KernelPatch closes an older one', replacedByNewer, [outlook('Active')], 'True', 'LivePatched'],
+  ['a live patch that another one has replaced', aPlan(), [{ ...outlook('Active'), kernel: outlook('Pending').kernel }], 'False', 'LivePatchFits'],
   ['mode Plan with nothing to fix', planned('None', 'Plan'), [], 'True', 'NoneBecause'],
   ['a live patch planned and not yet asked for', aPlan(), [], 'False', 'LivePatchFits'],
   ['a live patch pending', aPlan(), [outlook('Pending')], 'False', 'PendingReason'],
@@ -132,14 +141,14 @@ for (const [states, sum] of SUMS) {
 }
 
 test('pending and absent patches are not listed, foreign ones are', () => {
-  const status = aStatus({ outlooks: [outlook('Pending'), outlook('Absent', second)], patches: [foreign('vendor_fix', ['vmlinux:f'])] });
+  const status = aStatus({ outlooks: [outlook('Pending'), outlook('Absent', second)], patches: [enabled('vendor_fix', ['vmlinux:f'])] });
   assert.deepEqual(status.livePatches.map(({ name, origin, state }) => [name, origin, state]), [['vendor_fix', 'Foreign', 'Active']]);
   assert.deepEqual(status.livePatches[0]?.functions, ['vmlinux:f']);
   assert.equal(status.active, 'vendor_fix');
 });
 
 test('one that an earlier KernelPatch asked for is not foreign: the build id tells, not the name', () => {
-  const left = { ...foreign('fix_before'), module: { initState: 'live', buildID: 'ab'.repeat(20) } } as const;
+  const left = { ...enabled('fix_before'), module: { initState: 'live', buildID: 'ab'.repeat(20) } } as const;
   const owned = [{ name: 'fix_before', buildID: 'ab'.repeat(20), sha256: 'cd'.repeat(32), kernelPatch: 'before' }];
   const [report] = aStatus({ patches: [left], owned }).livePatches;
   assert.deepEqual([report?.origin, report?.kernelPatch, report?.sha256, report?.buildID, report?.reason], ['KernelPatch', 'before', 'cd'.repeat(32), 'ab'.repeat(20), 'NotWanted']);
@@ -149,20 +158,20 @@ test('one that an earlier KernelPatch asked for is not foreign: the build id tel
 
 test('the build id of a wanted module is reported once it is known to be that of the file', () => {
   const module = { initState: 'live', buildID: 'ab'.repeat(20) } as const;
-  const there = { ...outlook('Active'), kernel: { ...foreign('livepatch_fix'), module } };
+  const there = { ...outlook('Active'), kernel: { ...enabled('livepatch_fix'), module } };
   assert.equal(aStatus({ outlooks: [there] }).livePatches[0]?.buildID, module.buildID);
   assert.equal(aStatus({ outlooks: [{ ...there, ours: false }] }).livePatches[0]?.buildID, undefined);
 });
 
 test('functions are listed as far as the kernel shows them as patched', () => {
   const objects = [{ name: 'ext4', patched: 'off', loaded: false, functions: ['ext4:f'] }, { name: 'xfs', patched: 'unknown', loaded: true, functions: ['xfs:f'] }, { name: 'btrfs', patched: 'unknown', loaded: false, functions: ['btrfs:f'] }] as const;
-  const patch = { ...foreign('vendor_fix'), livePatch: { enabled: 'on', transition: 'off', replace: 'off', objects } } as const;
+  const patch = { ...enabled('vendor_fix'), livePatch: { enabled: 'on', transition: 'off', replace: 'off', objects } } as const;
   assert.deepEqual(aStatus({ patches: [patch] }).livePatches[0]?.functions, ['xfs:f']);
 });
 
 test('what the kpatch utility has and the kernel has not is shown, unless a KernelPatch asks for it', () => {
   const kpatch = { directory: '/var/lib/kpatch/6.12', modules: ['livepatch_fix', 'vendor_fix', 'vendor_later'], atBoot: true };
-  const status = aStatus({ outlooks: [outlook('Pending')], patches: [foreign('vendor_fix')], kpatch });
+  const status = aStatus({ outlooks: [outlook('Pending')], patches: [enabled('vendor_fix')], kpatch });
   assert.deepEqual(status.livePatches.map(({ name, state }) => [name, state]), [['vendor_fix', 'Active'], ['vendor_later', 'Installed']]);
 });
 
@@ -179,7 +188,7 @@ test('a time stays while its state stays, and is new with a new state or digest'
 
 test('whatever was seen, the report keeps within the bounds of the protocol', () => {
   const functions = Array.from({ length: 300 }, (_, index) => `vmlinux:${'f'.repeat(600)}${index}`);
-  const patches = Array.from({ length: 80 }, (_, index) => foreign(`vendor_fix_with_a_long_name_${index}`, functions));
+  const patches = Array.from({ length: 80 }, (_, index) => enabled(`vendor_fix_with_a_long_name_${index}`, functions));
   const long = outlook('Failed');
   const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
   const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) } });

@@ -140,6 +140,20 @@ test('the most pressing patch is the action of the node, and each patch has its 
   assert.deepEqual(plan.patches.map(({ kernelPatch, action }) => `${kernelPatch} ${action}`), ['stuck Blocked', 'unlisted Unknown', 'loads LivePatch', 'done None']);
 });
 
+test('the plan says for each patch what the agent needs to name its CVEs and the kernel that the node is as good as', () => {
+  const [blocked, live, fixed] = describePlan(
+    planNode(aNode('n1'), aNodeKernel('n1', { status: aReport(fixedInstalled) }), aPolicy(), [
+      aKernelPatch({ name: 'fixed', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
+      aKernelPatch({ name: 'live', cves: ['CVE-2026-9000', 'CVE-2026-1000'], kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }),
+      aKernelPatch({ name: 'not-allowed', kernels: [intoFixed] }),
+    ]),
+  ).patches;
+  const cves = ['CVE-2026-31431'];
+  assert.deepEqual({ ...blocked, reason: '', message: '' }, { kernelPatch: 'not-allowed', action: 'Blocked', reason: '', message: '', cves, fixedIn: FIXED_RELEASE, needs: 'Kexec' });
+  assert.deepEqual({ ...live, reason: '', message: '' }, { kernelPatch: 'live', action: 'LivePatch', reason: '', message: '', cves: ['CVE-2026-1000', 'CVE-2026-9000'], livePatch: 'livepatch_a', fixedIn: FIXED_RELEASE });
+  assert.deepEqual({ ...fixed, reason: '', message: '' }, { kernelPatch: 'fixed', action: 'None', reason: '', message: '', cves });
+});
+
 test('a node without any patch is None and says why', () => {
   const plan = describePlan(planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
   assert.deepEqual([plan.action, plan.reason, plan.patches], ['None', 'NoKernelPatch', []]);
