@@ -41,6 +41,7 @@ const Plan = z
             cves: z.optional(z.array(cveId()).check(z.maxLength(64), doc('cves are those that the KernelPatch says it closes.', { listType: 'set' }))),
             fixedIn: z.optional(releaseOf('fixedIn is the kernel that has the fix, as the KernelPatch says for the running one (rebootInto).')),
             needs: z.optional(z.enum(['LivePatch', 'Kexec', 'Reboot']).check(doc('needs is the action that would fix it, when it is Blocked because the policy does not allow that.'))),
+            holdsTaint: z.optional(z.boolean().check(doc('holdsTaint: true means that the node was patched for it before it booted and is not yet again, so that it is tainted with kernelpatch.dev/unpatched.'))),
           })
           .check(doc('The decision for one patch.')),
       )

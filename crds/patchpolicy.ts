@@ -44,9 +44,12 @@ export const PatchPolicySpec = z
           atBoot: z._default(z.boolean(), true).check(
             doc('atBoot lets a node load its active live patches at its next boot by itself: before the network and without the cluster. The agent keeps copies of them and a systemd unit on the node for it. A node that can not have them says why in status.boot of its NodeKernel.'),
           ),
+          taintUntilPatched: z._default(z.boolean(), false).check(
+            doc('taintUntilPatched: true keeps new pods off a node that has booted (taint kernelpatch.dev/unpatched, NoSchedule) until the live patches it had are active again. Pods that are bound to the node already run.'),
+          ),
         })
         .check(doc('livePatch says how live patches are loaded.')),
-      { transitionSeconds: 75, atBoot: true },
+      { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
   })
   .check(doc('Consent for a set of nodes and patches.'));

@@ -6,7 +6,7 @@ import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Decisions, IntentChange, StatusChange } from './decide.ts';
 import { kindOf } from './errors.ts';
-import { describeEvent, eventObject } from './events.ts';
+import { aboutKernelPatch, aboutNode, describeEvent, describeTaint, eventObject } from './events.ts';
 import { isOurs } from './labels.ts';
 import type { Client } from './kube/client.ts';
 import { inParallel } from './kube/parallel.ts';
@@ -16,6 +16,7 @@ import type { View } from './observe.ts';
 import { readDeployment } from './owner.ts';
 import { isMajorIntent, isMajorStatus } from './pace.ts';
 import type { Pace } from './pace.ts';
+import type { TaintChange } from './taint.ts';
 
 /** 8: the API server takes some 700 writes a second on 16 connections, and others need it too. */
 const WRITES_AT_ONCE = 8;
@@ -29,11 +30,12 @@ export interface Effects {
 }
 
 /**
- * 1. slots: the policies' status, compare-and-swap. Until it is stored nobody may start, so two leaders can not both use a free slot.
- * 2. intents: an intent that starts something only when its policy's slots were stored just now. Dying here leaves a slot without an
+ * 1. taints: a node that has just booted gets no new pod meanwhile. Each pass decides them anew, so dying before or after loses nothing.
+ * 2. slots: the policies' status, compare-and-swap. Until it is stored nobody may start, so two leaders can not both use a free slot.
+ * 3. intents: an intent that starts something only when its policy's slots were stored just now. Dying here leaves a slot without an
  *    intent; whoever leads next finds it, renews it and publishes.
- * 3. status of the KernelPatches, which only tells. Dying here: it is told later.
- * 4. an Event for each outcome, after the status that it is about, so that it is not told twice.
+ * 4. status of the KernelPatches, which only tells. Dying here: it is told later.
+ * 5. an Event for each outcome, after the status that it is about, so that it is not told twice.
  *
  * Returns in how many milliseconds a change that was held back is due. Throws the first error after everything else was tried; repeating is safe.
  */
@@ -41,6 +43,7 @@ export async function applyDecisions(decisions: Decisions, now: number, effects:
   const stored = new Set<string>();
   const due = pacer(decisions, now, effects.pace);
   const errors = [
+    ...(await inParallel(decisions.taints, WRITES_AT_ONCE, (change) => ignoring(['NotFound'], setTaint(change, now, effects)))),
     ...(await inParallel(due.policies, WRITES_AT_ONCE, (change) => storeSlots(change, stored, effects))),
     ...(await inParallel(due.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
     ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => ignoring(['NotFound', 'Conflict'], effects.writes.deleteNodeKernel(nodeKernel)))),
@@ -69,6 +72,13 @@ function pacer({ policies, intents, kernelPatches }: Decisions, now: number, pac
   };
   pace.keepOnly(keys);
   return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };
+}
+
+async function setTaint(change: TaintChange, now: number, { writes, log, instance }: Effects): Promise<void> {
+  const { node, holders } = change;
+  await writes.setTaint(node, holders.size > 0);
+  log.info({ node: node.name, holders: [...holders] }, holders.size > 0 ? 'node tainted: it has booted and is not as patched as before' : 'taint removed');
+  await writes.createEvent(eventObject(aboutNode(change), describeTaint(change), { now, instance }));
 }
 
 async function storeSlots({ object, status }: StatusChange<PatchPolicy, PatchPolicyStatus>, stored: Set<string>, { writes, log }: Effects): Promise<void> {
@@ -107,7 +117,7 @@ async function tell({ object, status }: StatusChange<KernelPatch, KernelPatchSta
   const note = describeEvent(object.status, status);
   if (!note) return;
   log.info({ kernelPatch: object.metadata.name, reason: note.reason, closed: status.closed }, 'outcome');
-  await writes.createEvent(eventObject(object, note, { now, instance }));
+  await writes.createEvent(eventObject(aboutKernelPatch(object), note, { now, instance }));
 }
 
 /** The object is gone or will be seen changed: the caches say so soon, and the decision is made anew. */

@@ -15,6 +15,8 @@ import type { Quarantines } from './quarantine.ts';
 import { decideRollout } from './rollout.ts';
 import type { Candidate } from './rollout.ts';
 import { kernelPatchStatus, policyStatus } from './status.ts';
+import { decideTaints, holdersOf } from './taint.ts';
+import type { TaintChange } from './taint.ts';
 import { firstReportDue, judgeNode } from './verdict.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -38,6 +40,7 @@ export interface Decisions {
   readonly policies: readonly StatusChange<PatchPolicy, PatchPolicyStatus>[];
   readonly intents: readonly IntentChange[];
   readonly deletions: readonly NodeKernel[];
+  readonly taints: readonly TaintChange[];
   readonly kernelPatches: readonly StatusChange<KernelPatch, KernelPatchStatus>[];
   /** All of them, for the metrics. */
   readonly verdicts: readonly Verdict[];
@@ -55,6 +58,7 @@ export function decide(view: View): Decisions {
     policies: parts.map(({ status }) => status).filter(differs),
     intents: parts.flatMap(({ intents }) => intents),
     deletions: unwanted(view, new Set(parts.flatMap(({ nodes }) => nodes))),
+    taints: decideTaints(view, new Map(parts.flatMap(({ holders }) => [...holders]))),
     kernelPatches: view.kernelPatches
       .map((object) => ({ object, status: kernelPatchStatus(object, byPatch.get(object.metadata.name) ?? [], view.now) }))
       .filter(differs),
@@ -86,13 +90,16 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
     return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
   });
   const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
-  const verdicts = candidates.flatMap((candidate) => judgeNode(candidate, rollout, view.now));
+  const judged = candidates.map((candidate) => ({ candidate, verdicts: judgeNode(candidate, rollout, view.now) }));
+  const verdicts = judged.flatMap((each) => each.verdicts);
+  const holders = new Map(judged.map((each) => [each.candidate.plan.node, holdersOf(each.candidate, each.verdicts)]));
   return {
     nodes: nodes.map(({ name }) => name),
     verdicts,
+    holders,
     nextDeadline: earliest([rollout.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
     status: { object: policy, status: policyStatus(assignment, rollout, verdicts, view.now) },
-    intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout))),
+    intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout, holders.get(candidate.plan.node)))),
   };
 }
 

@@ -8,11 +8,12 @@ import type { Candidate, Rollout } from './rollout.ts';
 /**
  * The intent for a node. With a slot: everything that may be started. Without one: only what is already there exactly so, in the order it is
  * wanted; what is no longer wanted leaves the list, and the agent leaves it alone. What the next boot loads changes nothing in the kernel, so it needs no slot.
+ * `held` are the KernelPatches that hold the node's taint.
  */
-export function decideIntent(candidate: Candidate, rollout: Rollout): NodeKernelSpec {
+export function decideIntent(candidate: Candidate, rollout: Rollout, held: ReadonlySet<string> = new Set()): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
   const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
-  return { plan: describePlan(plan), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
+  return { plan: describePlan(plan, held), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
 }
 
 /** True when publishing the spec can make the agent change the kernel. */

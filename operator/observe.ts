@@ -7,6 +7,8 @@ import { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import type { ObjectMeta } from '../crds/common.ts';
 import type { KubeObject } from './kube/resources.ts';
+import { isTainted } from './taint.ts';
+import type { Taint } from './taint.ts';
 
 /** What we need of a Node. Its resourceVersion is left out, so that a heartbeat changes nothing here. */
 export interface NodeView {
@@ -17,6 +19,8 @@ export interface NodeView {
   readonly kernelVersion: string;
   /** From the kubelet; empty until it has reported. */
   readonly bootID: string;
+  /** It has our taint (taint.ts). */
+  readonly tainted: boolean;
 }
 
 export interface View {
@@ -61,7 +65,12 @@ export function byAge(a: { readonly metadata: ObjectMeta }, b: { readonly metada
 export function readNode(object: KubeObject): NodeView {
   const { name, uid = '', labels = {} } = object.metadata;
   const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string } } | undefined;
-  return { name, uid, labels, kernelVersion: status?.nodeInfo?.kernelVersion ?? '', bootID: status?.nodeInfo?.bootID ?? '' };
+  return { name, uid, labels, kernelVersion: status?.nodeInfo?.kernelVersion ?? '', bootID: status?.nodeInfo?.bootID ?? '', tainted: isTainted(taintsOf(object)) };
+}
+
+/** The taints of a Node, whoever set them. */
+export function taintsOf(node: KubeObject): readonly Taint[] {
+  return (node['spec'] as { readonly taints?: readonly Taint[] } | undefined)?.taints ?? [];
 }
 
 /** Throws when the spec is not what this version understands. A status of another version is as none: it is written anew. */

@@ -156,8 +156,8 @@ function turnOf({ desired, replace }: WantedLivePatch): number {
   return replace ? 0 : 2;
 }
 
-/** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
-export function describePlan({ node, policy, bootID, patches }: NodePlan): Plan {
+/** The plan as the NodeKernel shows it: the most pressing decision is the node's. `held` are the KernelPatches that hold the node's taint. */
+export function describePlan({ node, policy, bootID, patches }: NodePlan, held: ReadonlySet<string> = new Set()): Plan {
   const first = patches[0] ?? { action: 'None', reason: 'NoKernelPatch', message: `PatchPolicy ${policy.metadata.name} selects no KernelPatch for node ${node}` };
   return {
     policy: policy.metadata.name,
@@ -166,11 +166,11 @@ export function describePlan({ node, policy, bootID, patches }: NodePlan): Plan 
     action: first.action,
     reason: first.reason,
     message: clip(first.message),
-    patches: patches.slice(0, MAX_ENTRIES).map(describePatch),
+    patches: patches.slice(0, MAX_ENTRIES).map((patch) => describePatch(patch, held.has(patch.kernelPatch.metadata.name))),
   };
 }
 
-function describePatch({ kernelPatch, action, reason, message, livePatch, fixedIn, needs }: PatchPlan): Plan['patches'][number] {
+function describePatch({ kernelPatch, action, reason, message, livePatch, fixedIn, needs }: PatchPlan, holdsTaint: boolean): Plan['patches'][number] {
   return {
     kernelPatch: kernelPatch.metadata.name,
     action,
@@ -180,6 +180,7 @@ function describePatch({ kernelPatch, action, reason, message, livePatch, fixedI
     ...(action === 'LivePatch' && livePatch && { livePatch: livePatch.name }),
     ...(fixedIn !== undefined && { fixedIn }),
     ...(needs !== undefined && { needs }),
+    ...(holdsTaint && { holdsTaint }),
   };
 }
 

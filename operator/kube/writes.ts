@@ -1,12 +1,14 @@
-/** What the operator changes in the cluster. Each write is refused with LeaseLost when we do not hold the lease. A write of our own kinds is in the caches when it returns. */
+/** What the operator changes in the cluster. Each write is refused with LeaseLost when we do not hold the lease. A write of our own kinds, or of a Node, is in the caches when it returns. */
 import type { ObjectMeta } from '../../crds/common.ts';
 import type { KernelPatch, KernelPatchStatus } from '../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelSpec } from '../../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../../crds/patchpolicy.ts';
 import { KernelPatchError } from '../errors.ts';
+import { taintsOf } from '../observe.ts';
 import type { NodeView } from '../observe.ts';
+import { withTaint } from '../taint.ts';
 import type { Client } from './client.ts';
-import { EVENTS, KERNEL_PATCHES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';
+import { EVENTS, KERNEL_PATCHES, NODES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';
 import type { Cache } from './store.ts';
 
 /** All throw Conflict when the object has changed since it was seen, and NotFound when it is gone. */
@@ -16,6 +18,8 @@ export interface Writes {
   createNodeKernel(node: NodeView, labels: Readonly<Record<string, string>>, spec: NodeKernelSpec): Promise<void>;
   setNodeKernelSpec(nodeKernel: NodeKernel, spec: NodeKernelSpec): Promise<void>;
   deleteNodeKernel(nodeKernel: NodeKernel): Promise<void>;
+  /** The node has our taint, or not; its other taints are as they were at that moment. */
+  setTaint(node: NodeView, wanted: boolean): Promise<void>;
   createEvent(event: object): Promise<void>;
 }
 
@@ -32,6 +36,7 @@ export interface WritesOptions {
   /** Where the agents run. */
   readonly namespace: string;
   readonly caches: {
+    readonly nodes: Cache<NodeView>;
     readonly policies: Cache<PatchPolicy>;
     readonly kernelPatches: Cache<KernelPatch>;
     readonly nodeKernels: Cache<NodeKernel>;
@@ -66,6 +71,13 @@ export function makeWrites({ client, isLeader, namespace, caches }: WritesOption
     async deleteNodeKernel({ metadata: { name, uid = '' } }) {
       leading();
       await client.delete(NODE_KERNELS, name, uid);
+    },
+    async setTaint({ name }, wanted) {
+      leading();
+      await caches.nodes.writing(name, async () => {
+        const node = await client.get(NODES, name);
+        return client.merge(NODES, name, { metadata: { resourceVersion: node.metadata.resourceVersion }, spec: { taints: withTaint(taintsOf(node), wanted) } });
+      });
     },
     async createEvent(event) {
       leading();

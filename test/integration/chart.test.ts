@@ -30,6 +30,7 @@ after(async () => {
 interface Rendered {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
+  readonly spec?: { readonly template?: { readonly spec: { readonly tolerations?: readonly object[] } } };
 }
 
 async function helm(...args: readonly string[]): Promise<string> {
@@ -80,6 +81,16 @@ test('the CustomResourceDefinitions are in the release, kept after it, or left o
   assert.deepEqual(await resourcePolicies(), none);
   assert.deepEqual(await resourcePolicies('crds.keep=true'), none.map(() => 'keep'));
   assert.deepEqual(await resourcePolicies('crds.install=false'), []);
+});
+
+async function tolerations(...values: readonly string[]): Promise<readonly unknown[]> {
+  return (await rendered('Deployment', ...values)).map(({ spec }) => spec?.template?.spec.tolerations);
+}
+
+test('the operator can be started on a node that it keeps other pods off', async () => {
+  const ours = { key: 'kernelpatch.dev/unpatched', operator: 'Exists', effect: 'NoSchedule' };
+  assert.deepEqual(await tolerations(), [[ours]]);
+  assert.deepEqual(await tolerations('tolerations[0].key=dedicated'), [[ours, { key: 'dedicated' }]]);
 });
 
 test('a digest wins over a tag, for the operator and for the agents it starts', async () => {
@@ -138,7 +149,8 @@ const rights: readonly (readonly [account: string, verb: string, what: string, n
   ['kernelpatch-operator', 'create', 'nodekernels', undefined, true],
   ['kernelpatch-operator', 'patch', 'nodekernels:status', undefined, false],
   ['kernelpatch-operator', 'watch', 'nodes', undefined, true],
-  ['kernelpatch-operator', 'patch', 'nodes', undefined, false],
+  ['kernelpatch-operator', 'patch', 'nodes', undefined, true],
+  ['kernelpatch-operator', 'update', 'nodes', undefined, false],
   ['kernelpatch-operator', 'create', 'daemonsets', NAMESPACE, true],
   ['kernelpatch-operator', 'patch', 'daemonsets/kernelpatch-agent', NAMESPACE, true],
   ['kernelpatch-operator', 'patch', 'daemonsets/other', NAMESPACE, false],

@@ -62,7 +62,7 @@ test('an empty PatchPolicy is completed with the defaults', async () => {
     nodeSelector: {},
     patchSelector: {},
     rollout: { maxInFlight: '25%', failureBudget: 1 },
-    livePatch: { transitionSeconds: 75, atBoot: true },
+    livePatch: { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
   });
 });
 

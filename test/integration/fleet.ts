@@ -15,9 +15,10 @@ interface FakeNode {
   readonly release: string;
   readonly installedKernels: readonly string[];
   nature: Nature;
+  bootID: string;
   /** What is loaded, by name. */
   readonly loaded: Set<string>;
-  /** The generation and nature last reported on. */
+  /** What was last reported on. */
   reported: string;
 }
 
@@ -54,7 +55,16 @@ export class Fleet {
 
   async addNode(name: string, release: string, { labels = {}, installedKernels = [release] }: { labels?: Readonly<Record<string, string>>; installedKernels?: readonly string[] } = {}): Promise<void> {
     await this.request('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } });
-    this.nodes.set(name, { release, installedKernels, nature: 'Works', loaded: new Set(), reported: '' });
+    this.nodes.set(name, { release, installedKernels, nature: 'Works', bootID: 'b1f0c8a2-0000-4000-8000-000000000001', loaded: new Set(), reported: '' });
+  }
+
+  /** The node has booted, and its kubelet and agent say so. */
+  async boot(name: string, bootID: string): Promise<void> {
+    const node = this.nodes.get(name);
+    if (!node) return;
+    node.loaded.clear();
+    node.bootID = bootID;
+    await this.request('PATCH', `/api/v1/nodes/${name}/status`, { status: { nodeInfo: { bootID } } });
   }
 
   turn(name: string, nature: Nature): void {
@@ -85,13 +95,13 @@ export class Fleet {
 
   async #report({ metadata, spec }: NodeKernel): Promise<void> {
     const node = this.nodes.get(metadata.name);
-    const due = `${metadata.uid} ${metadata.generation} ${node?.nature}`;
+    const due = `${metadata.uid} ${metadata.generation} ${node?.nature} ${node?.bootID}`;
     if (!node || node.reported === due) return;
     const livePatches = (spec.livePatches ?? []).flatMap((wanted) => carryOut(node, wanted) ?? []);
     const status: NodeKernelStatus = {
       observedGeneration: metadata.generation,
       agentVersion: 'test',
-      bootID: 'b1f0c8a2-0000-4000-8000-000000000001',
+      bootID: node.bootID,
       kernel: { release: node.release, buildID: 'unknown', taint: 0, taintFlags: '', lockdown: 'none', livePatching: 'Available', kexec: 'Available' },
       installedKernels: [...node.installedKernels],
       state: livePatches[0]?.state ?? 'Idle',

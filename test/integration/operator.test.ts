@@ -201,6 +201,29 @@ test('kubectl get tells how far it is', async () => {
   assert.deepEqual(events.trim().split('\n').filter((line) => line.startsWith('fix-a')), ['fix-a Normal AllClosed', 'fix-a Normal AllClosed']);
 });
 
+test('a node that has booted is tainted until it is as patched as before, and taints of others stay', async () => {
+  const taints = async (node: string) => ((await fleet.request('GET', `/api/v1/nodes/${node}`)) as { readonly spec: { readonly taints?: readonly { readonly key: string }[] } }).spec.taints?.map(({ key }) => key) ?? [];
+  const untilTaintIs = (there: boolean) => waitFor(`the taint to be ${there ? 'set' : 'removed'}`, { seconds: 10, every: 20 }, async () => ((await taints('n1')).includes('kernelpatch.dev/unpatched') === there ? true : undefined));
+  const foreign = await taints('n2');
+  await applyPolicy({ nodeSelector: {}, rollout: { maxInFlight: '100%' }, livePatch: { taintUntilPatched: true } });
+  await plane.mustKubectl(['taint', 'node', 'n1', 'example.com/dedicated=db:NoSchedule']);
+  fleet.turn('n1', 'Holds');
+  await fleet.boot('n1', 'b1f0c8a2-0000-4000-8000-000000000002');
+  await untilTaintIs(true);
+  await untilReadyIs('kernelpatches/fix-a', 'False Transitioning');
+  const { spec } = await fleet.nodeKernel('n1');
+  assert.deepEqual(spec.plan?.patches.map(({ kernelPatch, holdsTaint }) => [kernelPatch, holdsTaint]), [['fix-a', true]]);
+  assert.deepEqual(await wanted('n1'), ['livepatch_a Loaded'], 'it was asked for throughout');
+  await plane.mustKubectl(['taint', 'node', 'n1', 'example.com/broken:NoExecute']);
+  fleet.turn('n1', 'Works');
+  await untilTaintIs(false);
+  assert.deepEqual(new Set(await taints('n1')), new Set([...foreign, 'example.com/dedicated', 'example.com/broken']));
+  assert.deepEqual(await taints('n2'), foreign);
+  await untilReadyIs('kernelpatches/fix-a', 'True AllClosed');
+  const events = await plane.mustKubectl(['describe', 'node', 'n1']);
+  for (const reason of ['UnpatchedSinceBoot', 'UnpatchedTaintRemoved']) assert.match(events, new RegExp(reason));
+});
+
 test('a withdrawn KernelPatch is removed from the nodes, which are open again', async () => {
   await plane.mustKubectl(['patch', 'kernelpatch', 'fix-a', '--type=merge', '-p', '{"spec":{"withdrawn":true}}']);
   await untilReadyIs('kernelpatches/fix-a', 'False Withdrawn');

@@ -13,7 +13,7 @@ export const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
 export const SHA = 'a'.repeat(64);
 
 export function aNode(name: string, fields: Partial<NodeView> = {}): NodeView {
-  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', ...fields };
+  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', tainted: false, ...fields };
 }
 
 export interface KernelPatchFields {

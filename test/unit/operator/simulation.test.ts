@@ -40,6 +40,7 @@ type Step =
   | { readonly kind: 'Lead'; readonly leaders: readonly Turn[] }
   | { readonly kind: 'Agent'; readonly node: number }
   | { readonly kind: 'Reboot'; readonly node: number }
+  | { readonly kind: 'Kubelet'; readonly node: number }
   | { readonly kind: 'Wait'; readonly seconds: number }
   | { readonly kind: 'Release'; readonly patch: number }
   | { readonly kind: 'Withdraw'; readonly patch: number };
@@ -59,6 +60,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('Lead'), leaders: fc.uniqueArray(leaderTurn, { minLength: 1, maxLength: 2, selector: ({ index }) => index }) }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('Agent'), node: fc.nat(7) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('Reboot'), node: fc.nat(7) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('Kubelet'), node: fc.nat(7) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('Wait'), seconds: fc.integer({ min: 1, max: 700 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('Release'), patch: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('Withdraw'), patch: fc.nat(2) }) },
@@ -80,7 +82,7 @@ class Simulation {
     this.#scheduler = scheduler;
     this.names = natures.map((_, index) => `n${index}`);
     natures.forEach((nature, index) => this.world.addNode(`n${index}`, nature));
-    this.world.putPolicy(aPolicy({ rollout: { maxInFlight, failureBudget } }));
+    this.world.putPolicy(aPolicy({ rollout: { maxInFlight, failureBudget }, livePatch: { taintUntilPatched: true } }));
     this.world.putKernelPatch(patchOf(0));
   }
 
@@ -96,6 +98,9 @@ class Simulation {
         return;
       case 'Reboot':
         this.world.reboot(this.#name(step.node));
+        return;
+      case 'Kubelet':
+        this.world.runKubelet(this.#name(step.node));
         return;
       case 'Wait':
         this.world.now += step.seconds * 1000;
@@ -147,6 +152,7 @@ class Simulation {
 
   /** Everything that can go on goes on, with one living leader. */
   async settle(): Promise<void> {
+    for (const name of this.names) this.world.runKubelet(name);
     for (let round = 0; round < 12 * this.names.length + 20; round += 1) {
       await this.#scheduler.waitFor(this.lead(UNDISTURBED));
       for (const name of this.names) this.world.runAgent(name);
@@ -155,7 +161,7 @@ class Simulation {
   }
 }
 
-test('whatever happens, the budget holds, every node comes to an end, and what is withdrawn is gone', async () => {
+test('whatever happens, the budget holds, every node comes to an end, what is withdrawn is gone, and a node that is as patched as before is not tainted', async () => {
   await fc.assert(
     fc.asyncProperty(clusterArbitrary, fc.scheduler(), async (cluster, scheduler) => {
       const simulation = new Simulation(cluster, scheduler);
@@ -165,11 +171,12 @@ test('whatever happens, the budget holds, every node comes to an end, and what i
 
       const { world } = simulation;
       assert.deepEqual(world.violations, []);
-      const { verdicts, policies, intents } = decide(world.view());
+      const { verdicts, policies, intents, taints } = decide(world.view());
       assert.deepEqual(verdicts.filter(({ moves }) => moves), [], 'a node has not come to an end');
-      assert.deepEqual([policies.length, intents.length], [0, 0], 'the stored state is not the decided one');
+      assert.deepEqual([policies.length, intents.length, taints.length], [0, 0, 0], 'the stored state is not the decided one');
       for (const { node, nature, loaded } of world.machines.values()) {
         assert.ok(loaded.has(FOREIGN), `the foreign live patch of ${node.name} is gone`);
+        assert.ok(!node.tainted || nature === 'Fails' || nature === 'Refuses', `${node.name} is tainted and ${nature}`);
         if (nature === 'Silent') continue;
         for (const { metadata, spec } of world.kernelPatches.values()) {
           const module = spec.kernels[0]?.livePatch?.name ?? '';

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { KernelPatchStatus } from '../../../crds/kernelpatch.ts';
 import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { Condition } from '../../../crds/common.ts';
-import { describeEvent, eventObject } from '../../../operator/events.ts';
+import { aboutKernelPatch, describeEvent, eventObject } from '../../../operator/events.ts';
 import { isMajorIntent, isMajorStatus, makePace } from '../../../operator/pace.ts';
 import { describePlan, planNode } from '../../../operator/plan.ts';
 import { NOW, aKernelPatch, aNode, aPolicy, aWanted } from './builders.ts';
@@ -63,7 +63,7 @@ for (const [sentence, before, after, type] of [
 test('an Event names its KernelPatch and says why', () => {
   const note = describeEvent(open, aStatus('True', 'False', 'AllClosed'));
   assert.ok(note);
-  const event = eventObject(aKernelPatch(), note, { now: NOW, instance: 'operator-1' }) as { regarding: object; note: string; reason: string };
+  const event = eventObject(aboutKernelPatch(aKernelPatch()), note, { now: NOW, instance: 'operator-1' }) as { regarding: object; note: string; reason: string };
   assert.deepEqual(event.regarding, { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'KernelPatch', name: 'fix-a', uid: 'uid-fix-a' });
   assert.deepEqual([event.reason, event.note], ['AllClosed', 'because of AllClosed']);
 });

@@ -17,7 +17,7 @@ export type Nature = 'Works' | 'Fails' | 'Refuses' | 'Quarantines' | 'Silent';
 export const FOREIGN = 'foreign_patch';
 
 interface Machine {
-  readonly node: NodeView;
+  node: NodeView;
   readonly nature: Nature;
   /** Names of loaded modules. */
   readonly loaded: Set<string>;
@@ -39,7 +39,7 @@ export class World {
   #version = 1;
 
   addNode(name: string, nature: Nature): void {
-    const node = aNode(name, { bootID: '' });
+    const node = aNode(name);
     this.machines.set(name, { node, nature, loaded: new Set([FOREIGN]), busy: new Set(), startedAt: undefined, boots: 1 });
   }
 
@@ -84,6 +84,12 @@ export class World {
           this.nodeKernels.set(stored.metadata.name, this.#stamp({ ...stored, spec, metadata: { ...stored.metadata, generation: (stored.metadata.generation ?? 0) + 1 } }));
         }, 'setNodeKernelSpec'),
       deleteNodeKernel: (seen) => around(() => this.nodeKernels.delete(seen.metadata.name), 'deleteNodeKernel'),
+      setTaint: (seen, wanted) =>
+        around(() => {
+          const machine = this.#machine(seen.name);
+          if (wanted && machine.boots === 1) this.violations.push(`${seen.name} is tainted and has not booted`);
+          machine.node = { ...machine.node, tainted: wanted };
+        }, 'setTaint'),
       createEvent: () => around(() => undefined, 'createEvent'),
     };
   }
@@ -105,13 +111,19 @@ export class World {
     return machine;
   }
 
-  /** The live patches are gone, as after any boot. */
+  /** The live patches are gone, as after any boot; neither kubelet nor agent has told yet. */
   reboot(name: string): void {
     const machine = this.#machine(name);
     machine.loaded.clear();
     machine.loaded.add(FOREIGN);
     machine.busy.clear();
     machine.boots += 1;
+  }
+
+  /** The kubelet reports the boot. */
+  runKubelet(name: string): void {
+    const machine = this.#machine(name);
+    machine.node = { ...machine.node, bootID: `boot-${machine.boots}` };
   }
 
   /** The agent looks once: begins what is wanted, or ends what it has begun, and reports. */
