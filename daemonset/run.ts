@@ -5,15 +5,12 @@ import type { Clock } from '../kernel/clock.ts';
 import { describeLoadError } from '../kernel/errno.ts';
 import { KernelPatchError, codeOf } from '../kernel/errors.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
-import { readAvailableMemory, readFacts, readUptime } from '../kernel/facts.ts';
-import type { PatchedFunction } from '../kernel/functions.ts';
+import { readUptime } from '../kernel/facts.ts';
 import type { Host } from '../kernel/host.ts';
 import type { ReadModule } from '../kernel/livepatch.ts';
 import { insertModule, readModuleFile, removeModule, setEnabled } from '../kernel/livepatch.ts';
-import { isObjectLoaded, readPatches } from '../kernel/patches.ts';
-import { refuseFile, refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../kernel/preflight.ts';
-import { readFunctions } from '../kernel/tracing.ts';
-import type { FunctionFindings } from '../kernel/tracing.ts';
+import { refuseFile } from '../kernel/preflight.ts';
+import { checkLoad } from './check.ts';
 import { JOURNAL_PATH } from './journal.ts';
 import type { Journal } from './journal.ts';
 import type { Memory } from './memory.ts';
@@ -57,47 +54,23 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
   return buildID === undefined ? memory : identified(memory, buildID);
 }
 
-/** Everything is checked on fresh facts and on the very bytes that are then given to the kernel, and journalled just before. */
+/** What was checked is given to the kernel, and journalled just before. */
 async function load(machine: Machine, { wanted, memory, otherTransition, foreign }: EntryView): Promise<Memory> {
   const { host, clock, journal } = machine;
-  const facts = await readFacts(host);
-  const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
-  const functions = await lookAtFunctions(host, finding);
-  const refusal =
-    refuseLoad(wanted, facts, finding) ??
-    refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ??
-    refuseFunctions(wanted, facts.release, functions.functions) ??
-    refuseHiding(wanted, listedFunctions(finding), foreign) ??
-    refuseJournal(journal, facts);
+  const { facts, bytes, finding, unchecked, ...checked } = await checkLoad(host, wanted, foreign);
+  const refusal = checked.refusal ?? refuseJournal(journal, facts);
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
   const known = remembering(memory, finding);
-  const asking = attempted(known, functions.unchecked);
+  const asking = attempted(known, unchecked);
   try {
     const answer = await insertModule(host, wanted.name, bytes, () => announce(machine, wanted, { facts, buildID: known.fileBuildID }));
     if (answer.ok) return asking;
     const failure = describeLoadError(answer.errno, { hostPath: wanted.hostPath, facts, otherTransition }, answer.stderr);
-    return failed(asking, { ...failure, message: `${failure.message}${describeUnchecked(functions.unchecked)}` }, clock.monotonic());
+    return failed(asking, { ...failure, message: `${failure.message}${describeUnchecked(unchecked)}` }, clock.monotonic());
   } catch (error) {
     if (codeOf(error) === 'JournalUnwritable') return refused(memory, refuseUnjournalled((error as Error).message), clock.monotonic());
     return failed(asking, describeToolFailure(error), clock.monotonic());
   }
-}
-
-function listedFunctions(finding: ReadModule['finding']): readonly PatchedFunction[] {
-  const listed = finding.kind === 'Read' ? finding.module?.functions : undefined;
-  return listed === undefined || listed === 'unknown' ? [] : listed;
-}
-
-/** Functions of a module that is not loaded are left out: the kernel patches them when it comes. */
-async function lookAtFunctions(host: Host, finding: ReadModule['finding']): Promise<FunctionFindings> {
-  const listed = finding.kind === 'Read' ? finding.module?.functions : undefined;
-  if (listed === undefined) return { functions: [], unchecked: [] };
-  if (listed === 'unknown') return { functions: [], unchecked: ['which functions it patches (the module lists them in no form that is known)'] };
-  const there = new Map<string, boolean>();
-  for (const { object } of listed) if (!there.has(object)) there.set(object, await isObjectLoaded(host, object));
-  const patches = [...(await readPatches(host, [])).values()];
-  const livePatched = new Set(patches.flatMap(({ livePatch }) => livePatch?.objects.flatMap(({ functions }) => functions) ?? []).map((name) => name.replace(/,\d+$/, '')));
-  return readFunctions(host, listed.filter(({ object }) => there.get(object)), livePatched);
 }
 
 function describeUnchecked(unchecked: readonly string[]): string {

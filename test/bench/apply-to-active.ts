@@ -3,8 +3,8 @@ import { CustomObjectsApi, KubeConfig, Watch } from '@kubernetes/client-node';
 import type { NodeKernel } from '../../crds/nodekernel.ts';
 import { AGENT_START, SOON, apply, getKernelPatch, isCurrent, livePatch, place, policy, untilNodes } from '../e2e/world.ts';
 import type { World } from '../e2e/world.ts';
-import type { Machine } from '../node/machine.ts';
 import { waitFor } from '../wait.ts';
+import { bareLoadOn } from './bare-load.ts';
 import { percentile, round } from './figure.ts';
 import type { Figure } from './figure.ts';
 
@@ -56,14 +56,6 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
 /** Seconds from insmod to the end of the transition, on all nodes at once as a rollout does it, by the slowest; the patch is gone again afterwards. */
 async function bareLoad(world: World): Promise<number> {
   return Math.max(...(await Promise.all(world.fleet.nodes.map(bareLoadOn))));
-}
-
-async function bareLoadOn(node: Machine): Promise<number> {
-  const out = await node.must(
-    'begin=$(date +%s%N); insmod /var/lib/livepatches/kp_first.ko; until [ "$(cat /sys/kernel/livepatch/kp_first/transition)" = 0 ]; do :; done; end=$(date +%s%N); ' +
-      'echo 0 >/sys/kernel/livepatch/kp_first/enabled; while [ -d /sys/kernel/livepatch/kp_first ]; do sleep 0.02; done; until rmmod kp_first; do sleep 0.05; done 2>/dev/null; echo $(((end - begin) / 1000000))',
-  );
-  return Number(out.trim()) / 1000;
 }
 
 /** The latest NodeKernels as a watch shows them. */

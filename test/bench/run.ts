@@ -8,6 +8,7 @@ import { applyToActive } from './apply-to-active.ts';
 import { bootLoadCost } from './boot-load.ts';
 import { demoTime } from './demo-time.ts';
 import type { Figure } from './figure.ts';
+import { preflightCost } from './preflight.ts';
 
 const started = performance.now();
 const say = (line: string) => process.stderr.write(`[${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s] ${line}\n`);
@@ -25,6 +26,7 @@ try {
   const world = { fleet, subject: await buildSubjects(fleet.image.kernels), say };
   print(await applyToActive(world));
   print(await agentWeight(world));
+  print(await preflightCost(world));
   print(await bootLoadCost(world));
   await stopFleet(fleet);
   // Last: everything is built and saved by then, so the demo is a warm one.

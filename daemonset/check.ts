@@ -1,0 +1,51 @@
+/** Looks at all that can be known of a load before it is tried. Reads only; the judgements are those of kernel/preflight.ts. */
+import type { WantedLivePatch } from '../crds/nodekernel.ts';
+import { readAvailableMemory, readFacts } from '../kernel/facts.ts';
+import type { KernelFacts } from '../kernel/facts.ts';
+import type { PatchedFunction } from '../kernel/functions.ts';
+import type { Host } from '../kernel/host.ts';
+import { readModuleFile } from '../kernel/livepatch.ts';
+import type { ReadModule } from '../kernel/livepatch.ts';
+import { isObjectLoaded, readPatches } from '../kernel/patches.ts';
+import { refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../kernel/preflight.ts';
+import type { ForeignLivePatch, Refusal } from '../kernel/preflight.ts';
+import { readFunctions } from '../kernel/tracing.ts';
+import type { FunctionFindings } from '../kernel/tracing.ts';
+
+export interface LoadCheck extends ReadModule {
+  readonly facts: KernelFacts;
+  /** Why the kernel is not asked; undefined: it may be. */
+  readonly refusal: Refusal | undefined;
+  /** What could not be looked at, in words. */
+  readonly unchecked: readonly string[];
+}
+
+/** Everything is checked on fresh facts, and on the very bytes that are then given to the kernel. */
+export async function checkLoad(host: Host, wanted: WantedLivePatch, foreign: readonly ForeignLivePatch[]): Promise<LoadCheck> {
+  const facts = await readFacts(host);
+  const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
+  const { functions, unchecked } = await lookAtFunctions(host, finding);
+  const refusal =
+    refuseLoad(wanted, facts, finding) ??
+    refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ??
+    refuseFunctions(wanted, facts.release, functions) ??
+    refuseHiding(wanted, listedFunctions(finding), foreign);
+  return { facts, bytes, finding, refusal, unchecked };
+}
+
+function listedFunctions(finding: ReadModule['finding']): readonly PatchedFunction[] {
+  const listed = finding.kind === 'Read' ? finding.module?.functions : undefined;
+  return listed === undefined || listed === 'unknown' ? [] : listed;
+}
+
+/** Functions of a module that is not loaded are left out: the kernel patches them when it comes. */
+async function lookAtFunctions(host: Host, finding: ReadModule['finding']): Promise<FunctionFindings> {
+  const listed = finding.kind === 'Read' ? finding.module?.functions : undefined;
+  if (listed === undefined) return { functions: [], unchecked: [] };
+  if (listed === 'unknown') return { functions: [], unchecked: ['which functions it patches (the module lists them in no form that is known)'] };
+  const there = new Map<string, boolean>();
+  for (const { object } of listed) if (!there.has(object)) there.set(object, await isObjectLoaded(host, object));
+  const patches = [...(await readPatches(host, [])).values()];
+  const livePatched = new Set(patches.flatMap(({ livePatch }) => livePatch?.objects.flatMap(({ functions }) => functions) ?? []).map((name) => name.replace(/,\d+$/, '')));
+  return readFunctions(host, listed.filter(({ object }) => there.get(object)), livePatched);
+}
