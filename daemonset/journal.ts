@@ -52,7 +52,7 @@ export function makeJournal(host: Host, log: Logger): Journal {
       await host.remove(JOURNAL_PATH);
       bytes = undefined;
       torn = false;
-    } else if (torn || (bytes ?? 0) > MAX_JOURNAL_BYTES) await write(kept, undefined);
+    } else if (torn || (bytes ?? 0) > MAX_JOURNAL_BYTES || kept.size < loads.size) await write(kept, undefined);
   }
 
   return {

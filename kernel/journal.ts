@@ -17,6 +17,8 @@ export interface Attempt {
   readonly at: string;
   /** The word by which an earlier quarantine of this digest was lifted; empty: none. */
   readonly lift: string;
+  /** How many boots in a row had ended by then before the soak of their load of this digest; absent: what the records before it tell. */
+  readonly crashes?: number;
 }
 
 /** Committed: the transition ended and was verified. Unloaded: the kernel does not have it. Oops: the kernel log has a trace that names it. */
@@ -27,6 +29,7 @@ export type JournalRecord =
 
 /** The last attempt of one digest, and what became of it. */
 export interface Load extends Attempt {
+  readonly crashes: number;
   readonly outcome: 'Open' | 'Committed' | 'Unloaded';
   /** The first line of a trace that names it. */
   readonly trace: string | undefined;
@@ -36,12 +39,14 @@ export interface Load extends Attempt {
 export type Loads = ReadonlyMap<string, Load>;
 
 export interface Quarantine {
-  readonly reason: 'QuarantinedAfterBoot' | 'QuarantinedOops';
+  readonly reason: 'QuarantinedAfterBoot' | 'QuarantinedOops' | 'QuarantinedCrashLoop';
   readonly message: string;
 }
 
 /** 10 min: a patched function that is wrong mostly shows it at its first calls. */
 export const SOAK_SECONDS = 600;
+/** One boot that ends soon after a load may be a power cut; the second in a row is held against the file. */
+const MAX_CRASHES = 2;
 /** Some 200 attempts; in use the journal has one or two lines. */
 export const MAX_JOURNAL_BYTES = 64 * 1024;
 const CHECKSUM_CHARACTERS = 16;
@@ -86,7 +91,8 @@ export function applyRecord(loads: Loads, record: JournalRecord): Loads {
   switch (record.kind) {
     case 'Attempt': {
       const { kind: _, ...attempt } = record;
-      return new Map(loads).set(record.sha256, { ...attempt, outcome: 'Open', trace: undefined });
+      const crashes = attempt.crashes ?? (load?.lift === attempt.lift ? crashesOf(load, attempt.bootID) : 0);
+      return new Map(loads).set(record.sha256, { ...attempt, crashes, outcome: 'Open', trace: undefined });
     }
     case 'Committed':
     case 'Unloaded':
@@ -96,6 +102,11 @@ export function applyRecord(loads: Loads, record: JournalRecord): Loads {
     default:
       return record satisfies never;
   }
+}
+
+/** A load is forgotten once its soak is over, or its agent told to end. One that is still known in another boot was followed by the end of its own. */
+function crashesOf(load: Load, bootID: string): number {
+  return load.crashes + (load.outcome === 'Committed' && load.bootID !== bootID ? 1 : 0);
 }
 
 /** The shortest records that tell the same. */
@@ -115,7 +126,13 @@ export interface Moment {
 
 /** True while something depends on it: it is under way, it may still fail in this boot, or it is held back. */
 export function isNeeded(load: Load, now: Moment): boolean {
-  return load.outcome === 'Open' || load.trace !== undefined || isSoaking(load, now);
+  return load.outcome === 'Open' || load.trace !== undefined || isSoaking(load, now) || isSuspect(load, now);
+}
+
+/** The boot before may have ended because of it: so it is known until it was tried again and this boot has lasted, and for good once it is held back. */
+function isSuspect(load: Load, { bootID, uptimeSeconds }: Moment): boolean {
+  if (load.outcome !== 'Committed' || load.bootID === bootID) return false;
+  return crashesOf(load, bootID) >= MAX_CRASHES || uptimeSeconds <= SOAK_SECONDS;
 }
 
 /** True while a trace in the kernel log is held against it. */
@@ -131,6 +148,9 @@ export function findQuarantine(load: Load | undefined, bootID: string, lift: str
   if (load === undefined || bootID === 'unknown' || (lift !== '' && lift !== load.lift)) return undefined;
   if (load.trace !== undefined) {
     return { reason: 'QuarantinedOops', message: `the kernel log named ${load.name} within ${SOAK_SECONDS / 60} min after its load at ${load.at}: ${load.trace}` };
+  }
+  if (crashesOf(load, bootID) >= MAX_CRASHES) {
+    return { reason: 'QuarantinedCrashLoop', message: `${MAX_CRASHES} boots in a row were not seen to last ${SOAK_SECONDS / 60} min after they loaded ${load.name}, the last at ${load.at}` };
   }
   if (load.outcome !== 'Open' || load.bootID === bootID) return undefined;
   return { reason: 'QuarantinedAfterBoot', message: `the load of ${load.name} at ${load.at} had not ended when the node went down` };
@@ -156,7 +176,8 @@ function checkRecord(value: unknown): JournalRecord | undefined {
   const fields = value as Readonly<Record<string, unknown>>;
   const texts = TEXTS[String(fields['kind'])];
   if (texts === undefined || texts.some((name) => typeof fields[name] !== 'string')) return undefined;
-  return fields['kind'] === 'Attempt' && !Number.isFinite(fields['uptimeSeconds']) ? undefined : (fields as unknown as JournalRecord);
+    if (fields['kind'] === 'Attempt' && (!Number.isFinite(fields['uptimeSeconds']) || !Number.isFinite(fields['crashes'] ?? 0))) return undefined;
+  return fields as unknown as JournalRecord;
 }
 
 /** The fields of each kind that are text. */

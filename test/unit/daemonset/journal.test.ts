@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { JOURNAL_PATH, makeJournal } from '../../../daemonset/journal.ts';
-import { encodeRecord, parseJournal } from '../../../kernel/journal.ts';
+import { SOAK_SECONDS, encodeRecord, parseJournal } from '../../../kernel/journal.ts';
 import type { JournalRecord } from '../../../kernel/journal.ts';
 import { simulatedClock } from '../../simulated/clock.ts';
 import { SimulatedMachine } from '../../simulated/host.ts';
@@ -216,11 +216,51 @@ test('a record that follows a torn one is written so that it can be read', async
 
 test('a journal over its bound is compacted, and its quarantines stay', async () => {
   await using node = aNode();
-  const done: readonly JournalRecord[] = Array.from({ length: 200 }, (_, index): readonly JournalRecord[] => [{ ...open, sha256: `${index}`.padStart(64, '0') }, { kind: 'Committed', sha256: `${index}`.padStart(64, '0') }]).flat();
+  const done: readonly JournalRecord[] = Array.from({ length: 200 }, (_, index): readonly JournalRecord[] => [{ ...open, sha256: `${index}`.padStart(64, '0') }, { kind: 'Unloaded', sha256: `${index}`.padStart(64, '0') }]).flat();
   node.machine.files.set(JOURNAL_PATH, Buffer.from([open, ...done].map(encodeRecord).join('')));
   node.want([aWanted()]);
   node.start();
   await node.settle();
   assert.equal(node.report()?.state, 'Quarantined');
   assert.deepEqual(kinds(node), ['Attempt']);
+});
+
+/** The agent starts in a new boot, and has reported on it. */
+async function comesBack(node: SimulatedNode): Promise<void> {
+  const before = node.object.status?.bootID;
+  node.cutPower();
+  node.start();
+  await node.until('a report of this boot', () => node.object.status?.bootID !== before && node.report() !== undefined);
+  await node.settle();
+}
+
+test('a file after whose load the boot ends twice in a row is held back, and tried again under a word', async () => {
+  await using node = aNode();
+  node.want([aWanted({ replace: false })]);
+  node.start();
+  await node.settle();
+  await comesBack(node);
+  assert.equal(node.report()?.state, 'Active', 'once may be a power cut');
+  await comesBack(node);
+  assert.deepEqual([node.report()?.state, node.report()?.reason], ['Quarantined', 'QuarantinedCrashLoop']);
+  assert.equal(node.machine.count('insmod livepatch_fix'), 2);
+  await node.machine.clock.sleep(2 * SOAK_SECONDS * 1000);
+  await comesBack(node);
+  assert.equal(node.report()?.state, 'Quarantined', 'for good');
+  node.want([aWanted({ replace: false, liftQuarantine: 'ticket-7' })]);
+  await node.settle();
+  assert.equal(node.report()?.state, 'Active');
+});
+
+test('boots that last, and boots that end with the agent told to, hold nothing against a file', async () => {
+  await using node = aNode();
+  node.want([aWanted({ replace: false })]);
+  node.start();
+  await node.settle();
+  for (const lasts of [true, false, true, false]) {
+    if (lasts) await node.machine.clock.sleep(2 * SOAK_SECONDS * 1000);
+    else await node.stop();
+    await comesBack(node);
+    assert.equal(node.report()?.state, 'Active');
+  }
 });

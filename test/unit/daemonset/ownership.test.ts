@@ -8,7 +8,7 @@ import { aWanted } from '../../simulated/node.ts';
 
 const BUILD_ID = 'ab'.repeat(20);
 const report: LivePatchReport = { name: 'fix', origin: 'KernelPatch', kernelPatch: 'kp', sha256: 'cd'.repeat(32), buildID: BUILD_ID, state: 'Active', reason: 'Active', message: 'in words', since: '2026-11-24T09:00:00Z' };
-const load: Load = { name: 'fix', sha256: 'cd'.repeat(32), buildID: BUILD_ID, bootID: 'boot', uptimeSeconds: 9, at: '2026-11-24T09:00:00Z', lift: '', outcome: 'Committed', trace: undefined };
+const load: Load = { name: 'fix', sha256: 'cd'.repeat(32), buildID: BUILD_ID, bootID: 'boot', uptimeSeconds: 9, at: '2026-11-24T09:00:00Z', lift: '', crashes: 0, outcome: 'Committed', trace: undefined };
 const reported = (changes: Partial<LivePatchReport> = {}, bootID = 'boot') => ownedOf({ bootID, livePatches: [{ ...report, ...changes }] } as unknown as NodeKernelStatus, new Map(), 'boot');
 const journalled = (changes: Partial<Load> = {}) => ownedOf(undefined, new Map([['x', { ...load, ...changes }]]), 'boot');
 const ours = { name: 'fix', buildID: BUILD_ID, sha256: 'cd'.repeat(32) };

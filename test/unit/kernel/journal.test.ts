@@ -41,12 +41,17 @@ for (const [what, tail] of Object.entries(TAILS)) {
 
 const AFTER = { reason: 'QuarantinedAfterBoot' };
 const OOPS = { reason: 'QuarantinedOops' };
+const again: JournalRecord = { ...attempted, bootID: 'boot-2' };
 const DECISIONS: readonly (readonly [what: string, records: readonly JournalRecord[], lift: string, bootID: string, reason: string | undefined])[] = [
   ['nothing was tried', [], '', 'boot-1', undefined],
   ['an open load of this boot: the agent was killed', [attempted], '', 'boot-1', undefined],
   ['an open load of another boot', [attempted], '', 'boot-2', AFTER.reason],
   ['an open load, and the boot is not known', [attempted], '', 'unknown', undefined],
   ['a committed load of another boot', [attempted, committed], '', 'boot-2', undefined],
+  ['two in a row', [attempted, committed, again, committed], '', 'boot-3', 'QuarantinedCrashLoop'],
+  ['two in a row, and this boot has loaded it too', [attempted, committed, again, committed, { ...again, bootID: 'boot-3' }], '', 'boot-3', 'QuarantinedCrashLoop'],
+  ['two in a row, the first under another word', [attempted, committed, lifted, committed], '', 'boot-3', undefined],
+  ['twice in one boot', [attempted, committed, attempted, committed], '', 'boot-2', undefined],
   ['an unloaded one of another boot', [attempted, unloaded], '', 'boot-2', undefined],
   ['tried twice, the second one open', [attempted, committed, attempted], '', 'boot-2', AFTER.reason],
   ['an oops in this boot', [attempted, committed, oops], '', 'boot-1', OOPS.reason],
