@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Condition } from '../../crds/common.ts';
 import type { KernelPatch } from '../../crds/kernelpatch.ts';
+import type { NodeKernel } from '../../crds/nodekernel.ts';
 import type { PatchPolicy } from '../../crds/patchpolicy.ts';
 import { ROOT } from '../cache.ts';
 import { freePorts, startControlPlane } from '../cluster/control-plane.ts';
@@ -211,8 +212,12 @@ test('a node that has booted is tainted until it is as patched as before, and ta
   await fleet.boot('n1', 'b1f0c8a2-0000-4000-8000-000000000002');
   await untilTaintIs(true);
   await untilReadyIs('kernelpatches/fix-a', 'False Transitioning');
-  const { spec } = await fleet.nodeKernel('n1');
-  assert.deepEqual(spec.plan?.patches.map(({ kernelPatch, holdsTaint }) => [kernelPatch, holdsTaint]), [['fix-a', true]]);
+  let plan: NodeKernel['spec']['plan'];
+  // A plan alone may wait two seconds (operator/pace.ts).
+  await waitFor('the plan to name who holds the taint', { seconds: 10, every: 20 }, async () => {
+    ({ plan } = (await fleet.nodeKernel('n1')).spec);
+    return plan?.patches.every(({ kernelPatch, holdsTaint }) => kernelPatch === 'fix-a' && holdsTaint === true) || undefined;
+  }, () => plan);
   assert.deepEqual(await wanted('n1'), ['livepatch_a Loaded'], 'it was asked for throughout');
   await plane.mustKubectl(['taint', 'node', 'n1', 'example.com/broken:NoExecute']);
   fleet.turn('n1', 'Works');
