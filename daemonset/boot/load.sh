@@ -2,8 +2,10 @@
 # Loads the live patches of the running kernel while the node boots: without the cluster, before the network. The agent copies this script to
 # the node and keeps the modules beside it; kernelpatch-boot.service runs it.
 #
-# A load is journalled and on the disk before the kernel is asked, with the records of kernel/journal.ts. A file whose load has not ended, or
-# that the kernel log named, is left alone: the agent quarantines it. When nothing can be written, nothing is loaded.
+# A load is journalled and on the disk before the kernel is asked, with the records of kernel/journal.ts. A file that they quarantine is left
+# alone. When nothing can be written, nothing is loaded.
+#
+# With the argument `stop`, when the node goes down in order: this boot has not ended because of what was loaded.
 set -u
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -17,6 +19,8 @@ journal=$misc/kernelpatch.journal
 live_patches=$root/sys/kernel/livepatch
 units=$root/etc/systemd/system
 
+# As in kernel/journal.ts: boots in a row that ended soon after a load.
+MAX_CRASHES=2
 # Boots without an agent in them after which the product counts as gone from this node.
 MAX_BOOTS=3
 # At boot few tasks run and a transition ends within a second or two; the kernel frees what holds one after 15 s (SIGNALS_TIMEOUT).
@@ -31,15 +35,12 @@ stop() { # WHY
   exit 1
 }
 
-# Seconds since the boot.
-uptime() {
-  read -r seconds _ <"$root/proc/uptime"
-  echo "$seconds"
-}
+# Sets uptime, in seconds since the boot.
+look_at_clock() { read -r uptime _ <"$root/proc/uptime"; }
 
 is_before() { # SECOND
-  now=$(uptime)
-  [ "${now%.*}" -lt "$1" ]
+  look_at_clock
+  [ "${uptime%.*}" -lt "$1" ]
 }
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -64,22 +65,44 @@ is_whole() {
   [ "$bytes" -eq "$(wc -c <"$journal")" ]
 }
 
-# The journal holds something against the file: a load that has not ended, or a trace in the kernel log.
-is_held() { # SHA256
-  open='' trace=''
-  [ -e "$journal" ] || return 1
+# Sets what the journal knows of the file's last load: outcome (empty: there was none), boot, lift, crashes, trace.
+recall() { # SHA256
+  outcome='' boot='' lift='' crashes=0 trace=''
+  [ -e "$journal" ] || return 0
   while IFS= read -r line; do
     case $line in
     *"\"sha256\":\"$1\""*) ;;
     *) continue ;;
     esac
     case $line in
-    *'"kind":"Attempt"'*) open=yes trace='' ;;
+    *'"kind":"Attempt"'*) recall_attempt "$line" ;;
     *'"kind":"Oops"'*) trace=yes ;;
-    *) open='' ;;
+    *'"kind":"Committed"'*) outcome=Committed ;;
+    *) outcome=Unloaded ;;
     esac
   done <"$journal"
-  [ -n "$open$trace" ]
+}
+
+# Another attempt of the same file: a boot that had committed it has ended without anybody having been told.
+recall_attempt() { # RECORD
+  next_boot=${1#*\"bootID\":\"} next_boot=${next_boot%%\"*}
+  next_lift=${1#*\"lift\":} next_lift=${next_lift%\}} next_lift=${next_lift%,\"crashes\":*}
+  case $1 in
+  *'"crashes":'*) crashes=${1#*\"crashes\":} crashes=${crashes%%[!0-9]*} ;;
+  *) if [ "$lift" = "$next_lift" ]; then count_crash "$next_boot"; else crashes=0; fi ;;
+  esac
+  boot=$next_boot lift=$next_lift outcome=Open trace=''
+}
+
+count_crash() { # BOOT_ID
+  if [ "$outcome" = Committed ] && [ "$boot" != "$1" ]; then crashes=$((crashes + 1)); fi
+}
+
+# The agent quarantines the file, or will.
+is_held() { # SHA256
+  recall "$1"
+  count_crash "$boot_id"
+  [ -n "$trace" ] || [ "$outcome" = Open ] || [ "$crashes" -ge $MAX_CRASHES ]
 }
 
 # Nothing of the product is left on this node, but for a journal that holds something back.
@@ -96,16 +119,17 @@ remove_all() {
 count_boot() {
   boots=0
   if [ -e "$directory/boots" ]; then read -r boots <"$directory/boots"; fi
+  # What a power cut left of it. Nothing was loaded in that boot, since it was not on the disk.
   case $boots in
   [0-9]) ;;
-  *) boots=$MAX_BOOTS ;;
+  *) boots=0 ;;
   esac
   if [ "$boots" -ge "$MAX_BOOTS" ]; then
     say "no agent has run in the last $MAX_BOOTS boots: this is removed from the node"
     remove_all
     exit 0
   fi
-  echo $((boots + 1)) >"$directory/boots.new" && sync "$directory/boots.new" && mv "$directory/boots.new" "$directory/boots" && sync "$directory"
+  echo $((boots + 1)) >"$directory/boots" && sync "$directory/boots" "$directory"
 }
 
 has_state() { # NAME ENABLED TRANSITION
@@ -129,7 +153,7 @@ see_through() { # NAME
   done
 }
 
-load() { # SHA256 NAME BUILD_ID LIFT
+load() { # SHA256 NAME BUILD_ID WORD
   file=$modules/$1.ko
   [ ! -d "$root/sys/module/$2" ] || { say "$2 is loaded already"; return; }
   [ -e "$file" ] || { say "$2: its file is not there"; return; }
@@ -137,13 +161,13 @@ load() { # SHA256 NAME BUILD_ID LIFT
   found=$(sha256sum <"$file")
   [ "${found%% *}" = "$1" ] || { say "$2: its file has changed and is removed; the agent copies it again"; rm -f "$file"; return; }
 
-  read -r boot_id <"$root/proc/sys/kernel/random/boot_id"
-  attempt="{\"kind\":\"Attempt\",\"name\":\"$2\",\"sha256\":\"$1\",\"buildID\":\"$3\",\"bootID\":\"$boot_id\",\"uptimeSeconds\":$(uptime),\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",\"lift\":$4}"
+  look_at_clock
+  attempt="{\"kind\":\"Attempt\",\"name\":\"$2\",\"sha256\":\"$1\",\"buildID\":\"$3\",\"bootID\":\"$boot_id\",\"uptimeSeconds\":$uptime,\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",\"lift\":$4}"
   record "$attempt" || stop "$journal can not be written"
-  outcome=Unloaded
-  if insmod "$file" </dev/null && see_through "$2"; then outcome=Committed; fi
-  record "{\"kind\":\"$outcome\",\"sha256\":\"$1\"}" || stop "$journal can not be written"
-  say "$2: $outcome"
+  kind=Unloaded
+  if insmod "$file" </dev/null && see_through "$2"; then kind=Committed; fi
+  record "{\"kind\":\"$kind\",\"sha256\":\"$1\"}" || stop "$journal can not be written"
+  say "$2: $kind"
 }
 
 # The kernel has this build id: another build of one release is another kernel.
@@ -155,18 +179,36 @@ is_build() { # BUILD_ID
   esac
 }
 
-begin=$(uptime)
-end=$((${begin%.*} + TRANSITION_SECONDS))
+load_all() {
+  look_at_clock
+  end=$((${uptime%.*} + TRANSITION_SECONDS))
+  count_boot || stop "$directory can not be written"
+  [ -e "$modules/manifest" ] || { say "no live patch is kept for kernel $release"; return; }
+  is_whole || stop "$journal ends with a torn record"
+  {
+    read -r build_id
+    is_build "$build_id" || stop "the live patches are kept for another build of kernel $release"
+    while read -r sha256 name module_build_id word; do
+      is_before "$end" || stop "$TRANSITION_SECONDS s are over"
+      load "$sha256" "$name" "$module_build_id" "$word"
+    done
+  } <"$modules/manifest"
+}
+
+# An agent that was told to end has done the same for its own loads.
+end_all() {
+  [ -e "$modules/manifest" ] || return 0
+  is_whole || stop "$journal ends with a torn record"
+  {
+    read -r _
+    while read -r sha256 _; do
+      recall "$sha256"
+      if [ "$outcome $boot" = "Committed $boot_id" ]; then record "{\"kind\":\"Unloaded\",\"sha256\":\"$sha256\"}"; fi
+    done
+  } <"$modules/manifest"
+}
+
+read -r boot_id <"$root/proc/sys/kernel/random/boot_id"
 read -r release <"$root/proc/sys/kernel/osrelease"
 modules=$directory/$release
-count_boot || stop "$directory can not be written"
-[ -e "$modules/manifest" ] || { say "no live patch is kept for kernel $release"; exit 0; }
-is_whole || stop "$journal ends with a torn record"
-{
-  read -r build_id
-  is_build "$build_id" || stop "the live patches are kept for another build of kernel $release"
-  while read -r sha256 name module_build_id lift; do
-    is_before "$end" || stop "$TRANSITION_SECONDS s are over"
-    load "$sha256" "$name" "$module_build_id" "$lift"
-  done
-} <"$modules/manifest"
+if [ "${1:-}" = stop ]; then end_all; else load_all; fi

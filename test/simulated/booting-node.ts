@@ -55,6 +55,8 @@ export interface BootOptions {
   readonly shell?: readonly string[];
   /** The point at which the power fails. */
   readonly diesAt?: number;
+  /** As the unit gives it. */
+  readonly argument?: 'stop';
 }
 
 export class BootingNode implements Disposable {
@@ -110,11 +112,11 @@ export class BootingNode implements Disposable {
   }
 
   /** load.sh has run once more in this boot. */
-  run({ shell = ['sh'], diesAt = 0 }: BootOptions = {}): { readonly code: number; readonly output: string } {
+  run({ shell = ['sh'], diesAt = 0, argument }: BootOptions = {}): { readonly code: number; readonly output: string } {
     this.write('count', '0\n');
     const [command = '', ...options] = shell;
     const env = { KERNELPATCH_ROOT: this.root, PATH: `${this.path('bin')}:/usr/bin:/bin`, DIE_AT: String(diesAt) };
-    const { status, stdout, stderr } = spawnSync(command, [...options, this.path(`${BOOT_DIRECTORY}/load.sh`)], { env, encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(command, [...options, this.path(`${BOOT_DIRECTORY}/load.sh`), ...(argument ? [argument] : [])], { env, encoding: 'utf8' });
     return { code: status ?? 137, output: `${stdout}${stderr}` };
   }
 

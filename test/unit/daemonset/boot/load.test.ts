@@ -20,6 +20,7 @@ const FILE = `${BOOT_DIRECTORY}/${RELEASE}/${SHA}.ko`;
 const BOOTS = `${BOOT_DIRECTORY}/boots`;
 
 const attempt: JournalRecord = { kind: 'Attempt', name: 'livepatch_fix', sha256: SHA, buildID: MODULE_BUILD_ID, bootID: 'an earlier boot', uptimeSeconds: 3, at: '2026-11-24T09:00:00Z', lift: '' };
+const again: JournalRecord = { ...attempt, bootID: 'a later boot' };
 const committed: JournalRecord = { kind: 'Committed', sha256: SHA };
 const unloaded: JournalRecord = { kind: 'Unloaded', sha256: SHA };
 const oops: JournalRecord = { kind: 'Oops', sha256: SHA, trace: 'BUG: "kind":"Attempt" at livepatch_fix' };
@@ -61,13 +62,19 @@ test('run again in the same boot, it loads nothing twice', async () => {
 });
 
 const HELD: readonly (readonly [what: string, journal: Buffer, loads: boolean])[] = [
-  ['a load that ended well', written(attempt, committed), true],
   ['a load that was refused', written(attempt, unloaded), true],
   ['a load that has not ended', written(attempt), false],
   ['a second load that has not ended', written(attempt, committed, attempt), false],
   ['a trace in the kernel log', written(attempt, committed, oops), false],
   ['a trace, and unloaded since', written(attempt, oops, unloaded), false],
   ['a trace, and loaded again under a lift', written(attempt, oops, { ...attempt, lift: 'ticket-7' }, committed), true],
+  ['one boot that ended after the load', written(attempt, committed), true],
+  ['two boots in a row that ended after it', written(attempt, committed, again, committed), false],
+  ['two of them, and none between', written(attempt, committed, again, unloaded), true],
+  ['two of them, the second under a lift', written(attempt, committed, { ...again, lift: 'ticket-7' }, committed), true],
+  ['two tries of one boot', written(attempt, committed, attempt, committed), true],
+  ['one boot that is known to be the second', written({ ...attempt, crashes: 1 }, committed), false],
+  ['one boot that was known to be the second, unloaded since', written({ ...attempt, crashes: 1 }, unloaded), true],
   ['a load of another file that has not ended', written({ ...attempt, sha256: 'ab'.repeat(32) }), true],
   ['a torn record', Buffer.concat([written(attempt, committed), written(attempt).subarray(0, 40)]), false],
   ['a record without its newline', written(attempt, committed).subarray(0, -1), false],
@@ -79,7 +86,9 @@ for (const [what, journal, loads] of HELD) {
   test(`with ${what} in the journal the file is ${loads ? 'loaded' : 'left alone'}`, async () => {
     using node = await aNode();
     node.write(JOURNAL_PATH, journal);
+    const { records, damage } = node.journal;
     const { output } = node.boot();
+    if (damage === undefined) assert.equal(findQuarantine(foldRecords(records).get(SHA), node.bootID, '') === undefined, loads, 'as the agent judges');
     assert.deepEqual(node.loaded, loads ? ['livepatch_fix'] : [], output);
     if (!loads) assert.deepEqual(readFileSync(node.path(JOURNAL_PATH)), journal, 'and nothing is written behind it');
   });
@@ -166,21 +175,48 @@ test('without a place for the journal nothing is loaded', async () => {
 test('after three boots without an agent it removes itself wholly, and one with an agent begins the count anew', async () => {
   using node = await aNode();
   node.boot();
+  node.run({ argument: 'stop' });
   node.boot();
   rmSync(node.path(BOOTS));
   for (let boot = 1; boot <= 3; boot += 1) {
+    node.run({ argument: 'stop' });
     node.boot();
     assert.deepEqual([node.loaded, readFileSync(node.path(BOOTS), 'utf8')], [['livepatch_fix'], `${boot}\n`]);
   }
+  node.run({ argument: 'stop' });
   node.boot();
   assert.deepEqual(node.loaded, []);
   for (const path of [BOOT_DIRECTORY, UNIT_PATH, LINK_PATH, JOURNAL_PATH]) assert.equal(node.has(path), false, path);
 });
 
-test('when it removes itself, a journal that holds something back stays; a count that can not be read is too many', async () => {
+test('boots that end in order, without an agent in them, are not held against a file; others are, two in a row', async () => {
+  using node = await aNode();
+  for (let boot = 1; boot <= 3; boot += 1) {
+    assert.deepEqual(node.boot().code, 0);
+    node.run({ argument: 'stop' });
+    assert.deepEqual([node.loaded, kinds(node).slice(-3)], [['livepatch_fix'], ['Attempt', 'Committed', 'Unloaded']]);
+    node.run({ argument: 'stop' });
+    assert.equal(kinds(node).length, 3 * boot, 'once is enough');
+    rmSync(node.path(BOOTS));
+  }
+  node.boot();
+  node.boot();
+  node.boot();
+  assert.deepEqual(node.loaded, []);
+  assert.equal(findQuarantine(foldRecords(node.journal.records).get(SHA), node.bootID, '')?.reason, 'QuarantinedCrashLoop');
+});
+
+test('a count of boots that a power cut spoilt begins anew', async () => {
+  using node = await aNode();
+  node.write(BOOTS, '\0\0');
+  node.boot();
+  assert.deepEqual([node.loaded, readFileSync(node.path(BOOTS), 'utf8')], [['livepatch_fix'], '1\n']);
+});
+
+test('when it removes itself, a journal that holds something back stays', async () => {
   using node = await aNode();
   node.write(JOURNAL_PATH, written(attempt));
-  node.write(BOOTS, '\0\0');
+  node.write(BOOTS, '3\n');
   node.boot();
   assert.deepEqual([node.has(BOOT_DIRECTORY), kinds(node)], [false, ['Attempt']]);
 });
@@ -189,6 +225,7 @@ test('the unit names the files where the agent keeps them, and gives the script 
   const unit = readFileSync(join(ROOT, 'daemonset/boot/kernelpatch-boot.service'), 'utf8');
   const script = readFileSync(join(ROOT, 'daemonset/boot/load.sh'), 'utf8');
   assert.ok(unit.includes(`ExecStart=/bin/sh ${BOOT_DIRECTORY}/load.sh\n`));
+  assert.ok(unit.includes(`ExecStop=-/bin/sh ${BOOT_DIRECTORY}/load.sh stop\n`));
   assert.ok(unit.includes(`ConditionPathExists=${BOOT_DIRECTORY}/load.sh\n`));
   assert.ok(unit.includes('WantedBy=sysinit.target\n') && LINK_PATH.includes('/sysinit.target.wants/'));
   assert.ok(numberIn(unit, 'TimeoutStartSec') > numberIn(script, 'TRANSITION_SECONDS') + numberIn(script, 'REVERSAL_SECONDS'));
