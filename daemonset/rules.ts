@@ -136,8 +136,9 @@ function enable(view: EntryView, failure?: Failure): Step {
 
 const holder = ({ heldBy }: EntryView): string => (heldBy === undefined ? '' : `; ${heldBy}`);
 
-/** It is reported as what it will be doing, since it is not done. */
-function awaitTurn({ wanted }: EntryView, { state }: Step, ahead: string): Step {
+/** It is reported as what it will be doing, since it is not done. What waits to be checked again stays refused for the reason it was. */
+function awaitTurn({ wanted }: EntryView, { state, reason, message }: Step, ahead: string): Step {
+  if (state === 'Refused') return { name: 'AwaitTurn', state, reason, message };
   return { name: 'AwaitTurn', state, reason: 'AwaitingTurn', message: `${wanted.name} waits until ${ahead}, which is listed before it, has come to an end` };
 }
 

@@ -114,6 +114,7 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, loaded three times and gone, somebody else has one', { foreign: theirs, memory: { attempts: 3 } }, 'Fail', 'Failed', 'Displaced'],
   ['wanted, there, a module that came later is not patched', { module: live, livePatch: shown(true, false, false), memory: { verified: true } }, 'Fail', 'Failed', 'ObjectUnpatched'],
 
+  ['wanted, refused long ago, one ahead', { ahead: 'livepatch_older', memory: { refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'AwaitTurn', 'Refused', 'FileMissing'],
   ['wanted, one ahead', { ahead: 'livepatch_older' }, 'AwaitTurn', 'Pending', 'AwaitingTurn'],
   ['not wanted, there, one ahead', { ...absent, ...enabled, ahead: 'livepatch_older' }, 'AwaitTurn', 'Unloading'],
   ['not wanted, there, one ahead for long', { ...absent, ...enabled, ahead: 'livepatch_older', memory: since('AwaitTurn', 600) }, 'AwaitTurn', 'Unloading'],
