@@ -34,10 +34,11 @@ function sameModule(a: WantedLivePatch, b: WantedLivePatch): boolean {
 
 /**
  * A cumulative live patch would disable those of others, so it is not begun. What has been begun stays: others may load beside it, and the agent says
- * what has become of it.
+ * what has become of it. One that has the name of a wanted module may be just that, loaded before the node was of a policy: only the agent can compare it.
  */
 function settleForeign(patches: readonly PatchPlan[], reports: Reports): readonly PatchPlan[] {
-  const foreign = reports.filter(({ origin, state }) => origin === 'Foreign' && (state === 'Active' || state === 'Unknown')).map(({ name }) => name);
+  const wanted = new Set(patches.map(({ livePatch }) => livePatch?.name));
+  const foreign = reports.filter(({ name, origin, state }) => origin === 'Foreign' && !wanted.has(name) && (state === 'Active' || state === 'Unknown')).map(({ name }) => name);
   if (foreign.length === 0) return patches;
   return patches.map((patch) => {
     const { livePatch } = patch;

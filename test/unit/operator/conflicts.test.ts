@@ -147,6 +147,10 @@ test('one that stands beside is not, nor one that the kernel was asked for befor
   assert.deepEqual(loads(planWith([foreign(), active('november', { state: 'Refused' })], november)), []);
 });
 
+test('what has the name of a wanted module may be just that, so it stands in nobody’s way', () => {
+  assert.deepEqual(loads(planWith([foreign({ name: 'november' })], november)), ['november Loaded']);
+});
+
 test('what is not in the kernel, or on its way out, stands in nobody’s way', () => {
   for (const state of ['Installed', 'Unloading', 'Transitioning'] as const) assert.deepEqual(loads(planWith([foreign({ state })], november)), ['november Loaded'], state);
   assert.deepEqual(loads(planWith([foreign({ state: 'Unknown' })], november)), []);
