@@ -20,17 +20,17 @@ export interface LoadCheck extends ReadModule {
   readonly unchecked: readonly string[];
 }
 
-/** Everything is checked on fresh facts, and on the very bytes that are then given to the kernel. */
+/**
+ * Everything is checked on fresh facts, and on the very bytes that are then given to the kernel. The kernel makes up its lists of functions while
+ * they are read, which takes it longer than all else here: so they are read for a module that has passed the rest.
+ */
 export async function checkLoad(host: Host, wanted: WantedLivePatch, foreign: readonly ForeignLivePatch[]): Promise<LoadCheck> {
   const facts = await readFacts(host);
   const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
+  const refusal = refuseLoad(wanted, facts, finding) ?? refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ?? refuseHiding(wanted, listedFunctions(finding), foreign);
+  if (refusal !== undefined) return { facts, bytes, finding, refusal, unchecked: [] };
   const { functions, unchecked } = await lookAtFunctions(host, finding);
-  const refusal =
-    refuseLoad(wanted, facts, finding) ??
-    refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ??
-    refuseFunctions(wanted, facts.release, functions) ??
-    refuseHiding(wanted, listedFunctions(finding), foreign);
-  return { facts, bytes, finding, refusal, unchecked };
+  return { facts, bytes, finding, refusal: refuseFunctions(wanted, facts.release, functions), unchecked };
 }
 
 function listedFunctions(finding: ReadModule['finding']): readonly PatchedFunction[] {
