@@ -86,9 +86,9 @@ test('whatever is changed in a module, its functions are a list, unknown, or it 
     fc.property(fc.constantFrom(...ORIGINALS), fc.array(change, { maxLength: 12 }), (original, changes) => {
       const bytes = Buffer.from(original);
       for (const [at, value] of changes) bytes[at % bytes.length] = value;
-      const startedAt = performance.now();
+      const before = process.cpuUsage();
       const functions = functionsOrNone(bytes);
-      assert.ok(performance.now() - startedAt < 1000);
+      assert.ok(process.cpuUsage(before).user < 1_000_000, 'a second of processor time, however busy the machine is');
       return functions === 'unknown' || functions.length <= 1024;
     }),
     { numRuns: 10_000 },
