@@ -18,7 +18,7 @@ export const preflight: Scenario = {
     const [first, second] = world.fleet.nodes;
     for (const node of world.fleet.nodes) await traceLoads(node);
     // A file system without room for the journal, there before the agent's pod that mounts it.
-    await second.must(`mount -t tmpfs -o size=64k tmpfs ${JOURNAL_DIRECTORY} && { cat /dev/zero >${JOURNAL_DIRECTORY}/full 2>/dev/null || true; }`);
+    await second.must(`mount -t tmpfs -o size=4m tmpfs ${JOURNAL_DIRECTORY} && { cat /dev/zero >${JOURNAL_DIRECTORY}/full 2>/dev/null || true; }`);
 
     await refuseFiles(world);
     for (const node of world.fleet.nodes) {
