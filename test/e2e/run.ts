@@ -1,4 +1,4 @@
-/** `make e2e`: runs the scenarios one after the other and ends with "N passed, N failed". SCENARIO=name runs one, LIST=1 prints the names. */
+/** `make e2e`: runs the scenarios one after the other and ends with "N passed, N failed". SCENARIO=name runs one, LIST=1 prints the names, SOAK=1 runs the long ones too. */
 import { clusterTools } from '../cluster/tools.ts';
 import { stopFleet } from '../fleet/fleet.ts';
 import type { Fleet } from '../fleet/fleet.ts';
@@ -7,7 +7,7 @@ import type { Product } from '../fleet/product.ts';
 import { stopAllDaemons } from '../process.ts';
 import { buildSubjects } from '../subjects/subjects.ts';
 import type { Scenario } from './scenario.ts';
-import { SCENARIOS } from './scenarios.ts';
+import { LONG, SCENARIOS } from './scenarios.ts';
 import { crashOf, describeFailure } from './failure.ts';
 
 /** Characters of a failure in the summary. */
@@ -17,12 +17,13 @@ const seconds = (since = started) => ((performance.now() - since) / 1000).toFixe
 const say = (line: string) => process.stdout.write(`[${seconds().padStart(6)} s] ${line}\n`);
 
 async function main(): Promise<void> {
-  const { SCENARIO: wanted, LIST: list } = process.env;
+  const { SCENARIO: wanted, LIST: list, SOAK: soak } = process.env;
+  const all = [...LONG, ...SCENARIOS];
   if (list) {
-    process.stdout.write(SCENARIOS.map((scenario) => `${scenario.name}\n`).join(''));
+    process.stdout.write(all.map((scenario) => `${scenario.name}\n`).join(''));
     return;
   }
-  const chosen = SCENARIOS.filter((scenario) => !wanted || scenario.name === wanted);
+  const chosen = wanted ? all.filter(({ name }) => name === wanted) : soak ? all : SCENARIOS;
   if (chosen.length === 0) throw new Error(`SCENARIO=${wanted}: there is no such scenario; make e2e LIST=1 prints the names`);
   await clusterTools();
   const product = await buildProduct();

@@ -1,4 +1,4 @@
-/** Every scenario, in the order they run. */
+/** Every scenario, in the order they run. `make e2e SCENARIO=name` finds each of them. */
 import type { Scenario } from './scenario.ts';
 import { agentRestart } from './scenarios/agent-restart.ts';
 import { bootLoad } from './scenarios/boot-load.ts';
@@ -15,4 +15,8 @@ import { stall } from './scenarios/stall.ts';
 import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
-export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, powerCut, replace, kpatchBeside, bootLoad];
+/** What `make e2e` runs. */
+export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad];
+
+/** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
+export const LONG: readonly Scenario[] = [powerCut];
