@@ -45,10 +45,7 @@ export function makeAftermath({ host, clock, journal, log }: AftermathOptions): 
     const soaking = [...journal.loads.values()].filter((load) => isSoaking(load, now));
     if (soaking.length === 0 || clock.monotonic() - logReadAt < LOG_MILLISECONDS) return;
     logReadAt = clock.monotonic();
-    for (const load of soaking) {
-      const trace = (await findTraces(host, [load.name], load.uptimeSeconds))?.get(load.name);
-      if (trace !== undefined) await record({ kind: 'Oops', sha256: load.sha256, trace }, load);
-    }
+    for (const [load, trace] of (await findTraces(host, soaking)) ?? []) await record({ kind: 'Oops', sha256: load.sha256, trace }, load);
   }
 
   return {

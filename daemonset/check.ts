@@ -6,7 +6,7 @@ import type { PatchedFunction } from '../kernel/functions.ts';
 import type { Host } from '../kernel/host.ts';
 import { readModuleFile } from '../kernel/livepatch.ts';
 import type { ReadModule } from '../kernel/livepatch.ts';
-import { isObjectLoaded, readPatches } from '../kernel/patches.ts';
+import { functionsOf, isObjectLoaded, readPatches } from '../kernel/patches.ts';
 import { refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../kernel/preflight.ts';
 import type { ForeignLivePatch, Refusal } from '../kernel/preflight.ts';
 import { readFunctions } from '../kernel/tracing.ts';
@@ -46,6 +46,6 @@ async function lookAtFunctions(host: Host, finding: ReadModule['finding']): Prom
   const there = new Map<string, boolean>();
   for (const { object } of listed) if (!there.has(object)) there.set(object, await isObjectLoaded(host, object));
   const patches = [...(await readPatches(host, [])).values()];
-  const livePatched = new Set(patches.flatMap(({ livePatch }) => livePatch?.objects.flatMap(({ functions }) => functions) ?? []).map((name) => name.replace(/,\d+$/, '')));
+  const livePatched = new Set(patches.flatMap(functionsOf).map((name) => name.replace(/,\d+$/, '')));
   return readFunctions(host, listed.filter(({ object }) => there.get(object)), livePatched);
 }

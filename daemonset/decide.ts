@@ -4,7 +4,7 @@ import { findQuarantine } from '../kernel/journal.ts';
 import type { Loads } from '../kernel/journal.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
-import { phaseOf } from '../kernel/patches.ts';
+import { functionsOf, phaseOf } from '../kernel/patches.ts';
 import type { ForeignLivePatch } from '../kernel/preflight.ts';
 import type { Memory } from './memory.ts';
 import { began, memoryFor, undone } from './memory.ts';
@@ -98,7 +98,7 @@ function findForeign(views: readonly EntryView[], { patches, owned, kpatch }: Se
     const view = views.find(({ wanted }) => wanted.name === patch.name);
     const ours = view === undefined ? findOwned(patch, owned) !== undefined : identityOf(view) === 'Ours';
     if (ours || (phase !== 'Enabled' && phase !== 'Unreadable')) return [];
-    return [{ name: patch.name, owner: describeOwner(patch.name, kpatch), functions: patch.livePatch?.objects.flatMap(({ functions }) => functions) ?? [] }];
+    return [{ name: patch.name, owner: describeOwner(patch.name, kpatch), functions: functionsOf(patch) }];
   });
 }
 

@@ -82,7 +82,7 @@ function describeActive(patches: ReadonlyMap<string, KernelPatchState>): string 
 
 function describeWanted({ wanted, kernel, step, attempts, ours }: Outlook, { stall, previous, now }: ReportInput): readonly LivePatchReport[] {
   if (step.state === 'Absent' || step.state === 'Pending') return [];
-  const functions = functionsOf(kernel);
+  const functions = patchedFunctions(kernel);
   const earlier = previous?.livePatches.find(({ name, state, sha256 }) => name === wanted.name && state === step.state && sha256 === wanted.sha256);
   return [
     {
@@ -123,7 +123,7 @@ function describeOthers(input: ReportInput): readonly LivePatchReport[] {
     const state = OTHER_STATES[phaseOf(patch)];
     if (wanted.has(patch.name) || state === undefined) return [];
     const own = findOwned(patch, owned);
-    const functions = functionsOf(patch);
+    const functions = patchedFunctions(patch);
     return [
       {
         name: patch.name,
@@ -186,7 +186,7 @@ function describeStalled(livePatch: string, stall: Stall | undefined): Pick<Live
   };
 }
 
-function functionsOf({ livePatch }: KernelPatchState): string[] {
+function patchedFunctions({ livePatch }: KernelPatchState): string[] {
   const functions = livePatch?.objects.filter(isPatched).flatMap((object) => object.functions) ?? [];
   return functions.slice(0, MAX_FUNCTIONS).map((name) => clip(name, MAX_FUNCTION_CHARACTERS));
 }

@@ -271,27 +271,26 @@ function readOrEnd(file: number, buffer: Buffer, offset: number): number {
 }
 
 async function appendDurably(resolved: string, text: string): Promise<void> {
-  const file = await open(resolved, 'a', FILE_MODE);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await writeSynced(resolved, 'a', text);
   await syncDirectory(resolved);
 }
 
 async function replaceDurably(resolved: string, content: string | Buffer): Promise<void> {
   const temporary = `${resolved}.new`;
-  const file = await open(temporary, 'w', FILE_MODE);
+  await writeSynced(temporary, 'w', content);
+  await rename(temporary, resolved);
+  await syncDirectory(resolved);
+}
+
+/** The bytes are on the disk; a new file's name may not be. */
+async function writeSynced(path: string, flag: 'a' | 'w', content: string | Buffer): Promise<void> {
+  const file = await open(path, flag, FILE_MODE);
   try {
     await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
   }
-  await rename(temporary, resolved);
-  await syncDirectory(resolved);
 }
 
 async function linkDurably(resolved: string, target: string): Promise<void> {

@@ -36,14 +36,20 @@ export function traceReader(names: readonly string[], sinceSeconds: number): Tra
   };
 }
 
-/** What the kernel log holds against these modules; undefined when it can not be read. */
-export async function findTraces(host: Host, names: readonly string[], sinceSeconds: number): Promise<ReadonlyMap<string, string> | undefined> {
-  const reader = traceReader(names, sinceSeconds);
+/** A module, and the second after the boot from which on traces are held against it. */
+export interface Suspect {
+  readonly name: string;
+  readonly uptimeSeconds: number;
+}
+
+/** What the kernel log, read once, holds against each of them; undefined when it can not be read. */
+export async function findTraces<T extends Suspect>(host: Host, suspects: readonly T[]): Promise<ReadonlyMap<T, string> | undefined> {
+  const readers = suspects.map((suspect) => ({ suspect, reader: traceReader([suspect.name], suspect.uptimeSeconds) }));
   try {
     const there = await host.scan('/dev/kmsg', MAX_LOG_BYTES, (lines) => {
-      for (const line of lines.toString('latin1').split('\n')) reader.accept(line);
+      for (const line of lines.toString('latin1').split('\n')) for (const { reader } of readers) reader.accept(line);
     });
-    return there ? reader.traces : undefined;
+    return there ? new Map(readers.flatMap(({ suspect, reader }) => [...reader.traces.values()].map((trace) => [suspect, trace] as const))) : undefined;
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     return undefined;

@@ -69,6 +69,11 @@ function phaseOfLivePatch({ enabled, transition }: LivePatch): Phase {
   return enabled === 'on' ? 'Enabled' : 'Disabled';
 }
 
+/** All functions that it patches, also those of modules that are not loaded, as vmlinux:version_proc_show. */
+export function functionsOf({ livePatch }: KernelPatchState): readonly string[] {
+  return livePatch?.objects.flatMap(({ functions }) => functions) ?? [];
+}
+
 /** The kernel runs the new functions of this object. Before 6.1 it does not tell, and patches whatever is loaded. */
 export function isPatched({ patched, loaded }: PatchedObject): boolean {
   return patched === 'on' || (patched === 'unknown' && loaded);

@@ -16,6 +16,7 @@ const OOPS = [
   'Modules linked in: livepatch_fix(OEK) vendor_fix(OEK) [last unloaded: older_fix(OEK)]',
 ];
 const NAMES = ['livepatch_fix', 'vendor_fix', 'older_fix'];
+const SUSPECTS = NAMES.map((name) => ({ name, uptimeSeconds: 0 }));
 
 function read(texts: readonly string[], { priority = 4, at = 200, since = 100, names = NAMES } = {}) {
   const reader = traceReader(names, since);
@@ -47,10 +48,17 @@ for (const [what, found] of Object.entries(NOT_NAMED)) test(`${what} is not held
 test('a kernel log that is not there, or can not be read, is unknown', async () => {
   const machine = new SimulatedMachine(simulatedClock());
   machine.say('Linux version 6.12');
-  assert.deepEqual(await findTraces(machine.host, NAMES, 0), new Map());
-  const blind = (scan: typeof machine.host.scan) => findTraces({ ...machine.host, scan }, NAMES, 0);
+  assert.deepEqual(await findTraces(machine.host, SUSPECTS), new Map());
+  const blind = (scan: typeof machine.host.scan) => findTraces({ ...machine.host, scan }, SUSPECTS);
   assert.equal(await blind(async () => false), undefined);
   assert.equal(await blind(async () => { throw new KernelPatchError('HostUnreadable', 'EPERM'); }), undefined);
+});
+
+test('of two files of one name each is held responsible from its own load on', async () => {
+  const machine = new SimulatedMachine(simulatedClock());
+  for (const text of OOPS) machine.say(text);
+  const [before, after] = [{ name: 'livepatch_fix', uptimeSeconds: 0 }, { name: 'livepatch_fix', uptimeSeconds: 1e6 }];
+  assert.deepEqual([...((await findTraces(machine.host, [before, after])) ?? [])], [[before, OOPS[0]]]);
 });
 
 test('whatever the kernel log holds, reading it never throws', () => {
