@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { World } from '../e2e/world.ts';
 import type { Machine } from '../node/machine.ts';
+import { FIND_AGENT } from './agent-process.ts';
 import { round } from './figure.ts';
 import type { Figure } from './figure.ts';
 
@@ -38,7 +39,7 @@ export async function agentWeight(world: World): Promise<readonly Figure[]> {
 
 async function weighAgent(node: Machine): Promise<Weight> {
   const text = await node.must(
-    'for pid in $(pidof node); do grep -q agent.cjs /proc/$pid/cmdline && break; done; cd $(sed "s|^0::|/sys/fs/cgroup|" /proc/$pid/cgroup) && cat memory.stat cpu.stat && echo current $(cat memory.current)',
+    `${FIND_AGENT}; cd $(sed "s|^0::|/sys/fs/cgroup|" /proc/$pid/cgroup) && cat memory.stat cpu.stat && echo current $(cat memory.current)`,
   );
   const field = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1]);
   return { anonymous: field('anon') / MIB, workingSet: (field('current') - field('inactive_file')) / MIB, file: field('active_file') / MIB, cpuSeconds: field('usage_usec') / 1e6 };

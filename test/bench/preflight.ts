@@ -6,6 +6,7 @@ import { ROOT } from '../cache.ts';
 import { MODULES, place, runningRelease } from '../e2e/world.ts';
 import type { World } from '../e2e/world.ts';
 import type { Machine } from '../node/machine.ts';
+import { FIND_AGENT } from './agent-process.ts';
 import { bareLoadOn } from './bare-load.ts';
 import { percentile, round } from './figure.ts';
 import type { Figure } from './figure.ts';
@@ -54,6 +55,6 @@ async function bundled(world: World, sha256: string): Promise<string> {
 
 /** Seconds of each round, in the mount namespace and with the flags of the agent. */
 async function timeChecks(node: Machine): Promise<readonly number[]> {
-  const output = await node.must(`for pid in $(pidof node); do grep -q agent.cjs /proc/$pid/cmdline && break; done; nsenter -t $pid -m -- node --jitless --max-semi-space-size=1 /host${PROGRAM}`, 120);
+  const output = await node.must(`${FIND_AGENT}; nsenter -t $pid -m -- node --jitless --max-semi-space-size=1 /host${PROGRAM}`, 120);
   return output.trim().split('\n').map(Number);
 }

@@ -15,6 +15,9 @@ export const AGENT_START = 180;
 /** Seconds for what an agent that runs does: it takes one or two; the deadline is for a busy machine. */
 export const SOON = 60;
 
+/** Seconds until the agent has looked again by itself at what it refused, or at what others did (30 s, daemonset/rules.ts and agent.ts), and what follows from it. */
+export const LOOK = 30 + SOON;
+
 export interface World {
   readonly fleet: Fleet;
   readonly subject: (name: SubjectName, release: string) => Subject;
@@ -33,6 +36,12 @@ export async function place(world: World, name: SubjectName): Promise<{ name: st
   const hostPath = `${MODULES}/${name}.ko`;
   await Promise.all(world.fleet.nodes.map((node) => node.copyIn(subject.file, hostPath)));
   return { name, source: { hostPath }, sha256: subject.sha256 };
+}
+
+/** Somebody loads the module without us. */
+export async function loadByHand(world: World, node: Machine, name: SubjectName, parameters = ''): Promise<void> {
+  await node.copyIn(world.subject(name, runningRelease(world)).file, `/run/${name}.ko`);
+  await node.must(`insmod /run/${name}.ko ${parameters}`);
 }
 
 export async function apply(world: World, ...objects: readonly object[]): Promise<void> {

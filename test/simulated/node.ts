@@ -159,7 +159,8 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
   return node;
 }
 
-function isSettled({ metadata, status }: NodeKernel): boolean {
+/** The report is about the newest intent, and nothing is in progress. */
+export function isSettled({ metadata, status }: NodeKernel): boolean {
   const progressing = status?.conditions?.find(({ type }) => type === 'Progressing');
   return status?.observedGeneration === metadata.generation && progressing?.status === 'False';
 }

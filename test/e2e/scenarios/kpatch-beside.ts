@@ -3,11 +3,9 @@ import type { NodeKernel } from '../../../crds/nodekernel.ts';
 import type { Machine } from '../../node/machine.ts';
 import type { SubjectName } from '../../subjects/subjects.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, SOON, apply, assertHealthyKernel, assertTaintedByModulesOnly, effect, isCurrent, livePatch, patchOf, place, policy, runningRelease, timesEnabled, untilNode } from '../world.ts';
+import { AGENT_START, LOOK, SOON, apply, assertHealthyKernel, assertTaintedByModulesOnly, effect, isCurrent, livePatch, patchOf, place, policy, runningRelease, timesEnabled, untilNode } from '../world.ts';
 import type { World } from '../world.ts';
 
-/** Seconds until the agent has looked at what others did (daemonset/agent.ts), and what follows from it. */
-const LOOK = 30 + SOON;
 
 export const kpatchBeside: Scenario = {
   name: 'kpatch-beside',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { SLEEP, loadSleeper, untilAsleep } from '../held.ts';
+import { SLEEP, untilAsleep } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, patchOf, place, policy, timesEnabled, untilNode, untilNodes } from '../world.ts';
+import { AGENT_START, BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, loadByHand, patchOf, place, policy, timesEnabled, untilNode, untilNodes } from '../world.ts';
 
 export const powerCut: Scenario = {
   name: 'power-cut',
@@ -9,7 +9,7 @@ export const powerCut: Scenario = {
   async run(world) {
     const [first, second] = world.fleet.nodes;
     const [middle, after] = [first.options.name, second.options.name];
-    await loadSleeper(world, first);
+    await loadByHand(world, first, 'kp_sleeper');
     await first.must(SLEEP);
     await untilAsleep(first);
     await apply(

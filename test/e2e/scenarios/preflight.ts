@@ -3,13 +3,11 @@ import type { NodeKernel } from '../../../crds/nodekernel.ts';
 import type { Machine } from '../../node/machine.ts';
 import type { SubjectName } from '../../subjects/subjects.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, MODULES, SOON, apply, assertHealthyKernel, effect, isCurrent, livePatch, patchOf, place, policy, runningRelease, untilNodes } from '../world.ts';
+import { AGENT_START, LOOK, MODULES, SOON, apply, assertHealthyKernel, effect, isCurrent, livePatch, loadByHand, patchOf, place, policy, untilNodes } from '../world.ts';
 import type { World } from '../world.ts';
 
 const TRACE = '/sys/kernel/tracing';
 const JOURNAL_DIRECTORY = '/var/lib/misc';
-/** Seconds after which a refused live patch is checked again (daemonset/rules.ts), and the machine's own pace. */
-const RECHECK = 30 + SOON;
 
 export const preflight: Scenario = {
   name: 'preflight',
@@ -72,13 +70,13 @@ async function refuseNodes(world: World, first: Machine, second: Machine): Promi
 
   await first.must('rmmod kp_prober');
   await second.must('echo 1 >/proc/sys/kernel/ftrace_enabled');
-  const later = await untilNodes(world, 'the function free, and no room for the journal', RECHECK, ({ metadata, status }) =>
+  const later = await untilNodes(world, 'the function free, and no room for the journal', LOOK, ({ metadata, status }) =>
     metadata.name === first.options.name ? status?.state === 'Active' : patchOf(status, 'kp_first')?.reason === 'JournalUnwritable');
   assertRefused(later[1], 'kp_first', 'JournalUnwritable', 'ENOSPC');
   assert.equal(await loads(second), 0, 'what can not be journalled is not loaded');
 
   await second.must(`rm ${JOURNAL_DIRECTORY}/full`);
-  await untilNodes(world, 'both nodes Active', RECHECK, (node) => node.status?.state === 'Active');
+  await untilNodes(world, 'both nodes Active', LOOK, (node) => node.status?.state === 'Active');
   for (const node of world.fleet.nodes) assert.match(await effect(node), /closed by kp_first/);
   assert.equal(await loads(second), 1);
 }
@@ -117,11 +115,6 @@ function assertRefused(report: NodeKernel | undefined, name: string, reason: str
   assert.equal(patch?.reason, reason, JSON.stringify(patch));
   assert.equal(patch.state, 'Refused');
   assert.ok(patch.message.includes(offender), `${patch.message} names ${offender}`);
-}
-
-async function loadByHand(world: World, node: Machine, name: SubjectName): Promise<void> {
-  await node.copyIn(world.subject(name, runningRelease(world)).file, `/run/${name}.ko`);
-  await node.must(`insmod /run/${name}.ko`);
 }
 
 /** The kernel itself counts the system calls that load a module, whoever makes them. */

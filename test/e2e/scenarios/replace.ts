@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict';
 import type { Machine } from '../../node/machine.ts';
 import { waitFor } from '../../wait.ts';
-import { loadSleeper } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, SOON, apply, assertHealthyKernel, assertTaintedByModulesOnly, effect, getKernelPatch, isCurrent, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
+import { AGENT_START, LOOK, SOON, apply, assertHealthyKernel, assertTaintedByModulesOnly, effect, getKernelPatch, isCurrent, livePatch, loadByHand, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
 import type { World } from '../world.ts';
 
 const GAPS = '/run/gaps';
-/** Seconds until a report that nothing but the agent's own look at the facts brings about (daemonset/agent.ts). */
-const LOOK = 30 + SOON;
 
 export const replace: Scenario = {
   name: 'replace',
@@ -63,7 +60,7 @@ async function watchForGaps(node: Machine): Promise<void> {
 async function comeLater(world: World): Promise<void> {
   await apply(world, livePatch(world, 'third', await place(world, 'kp_held')));
   await untilActive(world, 'kp_held', SOON);
-  for (const node of world.fleet.nodes) await loadSleeper(world, node);
+  for (const node of world.fleet.nodes) await loadByHand(world, node, 'kp_sleeper');
   await untilNodes(world, 'the module that came later reported as patched', LOOK, ({ status }) => patchOf(status, 'kp_held')?.functions?.includes('kp_sleeper:kp_sleeper_wait') ?? false);
   for (const node of world.fleet.nodes) {
     assert.equal((await node.must('cat /sys/kernel/livepatch/kp_held/kp_sleeper/patched')).trim(), '1');

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../cache.ts';
 import { waitFor } from '../../wait.ts';
-import { SLEEP, loadSleeper, untilAsleep } from '../held.ts';
+import { SLEEP, untilAsleep } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, SOON, apply, assertHealthyKernel, effect, livePatch, patchOf, place, policy, untilNode } from '../world.ts';
+import { AGENT_START, SOON, apply, assertHealthyKernel, effect, livePatch, loadByHand, patchOf, place, policy, untilNode } from '../world.ts';
 
 const TRANSITION_SECONDS = 20;
 /** The kernel's fake signal comes after this long (kernel/livepatch/transition.c, SIGNALS_TIMEOUT). */
@@ -16,8 +16,8 @@ export const stall: Scenario = {
   title: 'a pod that holds a transition is named and the transition reversed, never forced; an interruptible sleeper is freed by the kernel; when the pod ends the load succeeds',
   async run(world) {
     const [first, second] = world.fleet.nodes;
-    await loadSleeper(world, first);
-    await loadSleeper(world, second, 'interruptible=1');
+    await loadByHand(world, first, 'kp_sleeper');
+    await loadByHand(world, second, 'kp_sleeper', 'interruptible=1');
     await apply(world, sleepingPod(first.options.name));
     await second.must(SLEEP);
     await untilAsleep(first, AGENT_START);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { aModule } from '../../simulated/module.ts';
-import { aNode, aWanted } from '../../simulated/node.ts';
+import { aNode, aWanted, isSettled } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
 
 const FOREIGN = aModule({ name: 'vendor_fix', buildID: 'ff'.repeat(20) });
@@ -81,20 +81,15 @@ async function endsWell(arrange: Scenario['arrange'], assertEnd: Scenario['asser
   node.machine.loadByHand(FOREIGN);
   await arrange(node);
   node.start(effect);
-  await node.until('the agent is dead or done', () => node.life.over || isDone(node));
+  await node.until('the agent is dead or done', () => node.life.over || isSettled(node.object));
   const died = node.life.over;
   if (died) {
     await node.machine.clock.sleep(1000);
     node.start();
   }
-  await node.until(`settled after a kill at effect ${effect}`, () => isDone(node));
+  await node.until(`settled after a kill at effect ${effect}`, () => isSettled(node.object));
   assertEnd(node);
   assert.ok(node.machine.asked.every((line) => !line.includes('vendor_fix')), 'the foreign live patch is untouched');
   assert.equal(node.machine.staged.size, 0);
   return died;
-}
-
-function isDone({ object }: SimulatedNode): boolean {
-  const progressing = object.status?.conditions?.find(({ type }) => type === 'Progressing');
-  return object.status?.observedGeneration === object.metadata.generation && progressing?.status === 'False';
 }

@@ -6,8 +6,7 @@ import { foldRecords, parseJournal } from '../../../kernel/journal.ts';
 import { WRITE_FATES } from '../../simulated/host.ts';
 import type { Behaviour, WriteFate } from '../../simulated/host.ts';
 import { aModule } from '../../simulated/module.ts';
-import { aNode, aWanted } from '../../simulated/node.ts';
-import type { SimulatedNode } from '../../simulated/node.ts';
+import { aNode, aWanted, isSettled } from '../../simulated/node.ts';
 
 const FOREIGN = aModule({ name: 'vendor_fix', buildID: 'ff'.repeat(20) });
 /** The shortest deadline that a policy can set: fewer looks, the same steps. */
@@ -43,7 +42,7 @@ async function endsWell({ behaviour, end }: Scenario, fate: WriteFate, effect: n
   node.machine.behaviours.set('livepatch_fix', behaviour);
   node.want([WANTED]);
   node.start(effect);
-  await node.until('the agent is dead or done', () => node.life.over || isDone(node));
+  await node.until('the agent is dead or done', () => node.life.over || isSettled(node.object));
   if (!node.life.over) return false;
 
   if (fate !== 'kept' && !node.machine.isWriting) return true;
@@ -57,7 +56,7 @@ async function endsWell({ behaviour, end }: Scenario, fate: WriteFate, effect: n
   assert.ok(!inKernel || committed || open, `at effect ${effect} it was in the kernel and the journal did not know`);
 
   node.start();
-  await node.until(`settled after the power failed at effect ${effect}`, () => isDone(node));
+  await node.until(`settled after the power failed at effect ${effect}`, () => isSettled(node.object));
   assert.equal(node.report()?.state, open ? 'Quarantined' : end, `effect ${effect}`);
   if (open) {
     assert.equal(node.machine.count('insmod livepatch_fix'), loads, 'not loaded again');
@@ -65,9 +64,4 @@ async function endsWell({ behaviour, end }: Scenario, fate: WriteFate, effect: n
   }
   assert.ok(node.machine.asked.every((line) => !line.includes('vendor_fix')), 'the foreign live patch is untouched');
   return true;
-}
-
-function isDone({ object }: SimulatedNode): boolean {
-  const progressing = object.status?.conditions?.find(({ type }) => type === 'Progressing');
-  return object.status?.bootID !== undefined && object.status.observedGeneration === object.metadata.generation && progressing?.status === 'False';
 }
