@@ -14,7 +14,7 @@ import { parseJournal } from '../../kernel/journal.ts';
 import type { ReadJournal } from '../../kernel/journal.ts';
 import { ROOT } from '../cache.ts';
 import { KERNEL_BUILD_ID, someFacts } from './facts.ts';
-import type { WriteFate } from './host.ts';
+import type { WriteFate } from './disk.ts';
 import { RELEASE, buildIDNote } from './module.ts';
 import { aWanted, sha256Of } from './node.ts';
 

@@ -7,6 +7,8 @@ import type { ModuleInfo } from '../../kernel/elf.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import type { Entry, Host, RunResult } from '../../kernel/host.ts';
+import { SimulatedDisk, unwritable } from './disk.ts';
+import type { WriteFate } from './disk.ts';
 import { someFacts } from './facts.ts';
 import { buildIDNote } from './module.ts';
 
@@ -44,21 +46,10 @@ interface SimulatedModule {
   patch: SimulatedPatch | undefined;
 }
 
-interface DiskWrite {
-  readonly path: string;
-  /** What was there: the file, or all below the directory. */
-  readonly before: ReadonlyMap<string, Buffer>;
-  readonly appended: Buffer | undefined;
-}
-
 const INSMOD_MILLISECONDS = 300;
 const TRANSITION_MILLISECONDS = 20;
 const REVERSAL_MILLISECONDS = 500;
 const DIRECTORY_LINGERS_MILLISECONDS = 340;
-/** What is left of a write that a power cut met: all of it, nothing, half of it, or as many NUL bytes (measured on ext4). */
-export const WRITE_FATES = ['kept', 'lost', 'torn', 'zeros'] as const;
-export type WriteFate = (typeof WRITE_FATES)[number];
-
 /** kmod, mod_strerror and strerror(3). */
 const TEXT: Readonly<Record<string, string>> = {
   ENOEXEC: 'Invalid module format',
@@ -74,8 +65,7 @@ const TEXT: Readonly<Record<string, string>> = {
 
 export class SimulatedMachine {
   readonly clock: Clock;
-  /** Files of the node; a path that ends in / is an empty directory. */
-  readonly files = new Map<string, Buffer>();
+  readonly disk = new SimulatedDisk();
   readonly behaviours = new Map<string, Behaviour>();
   readonly staged = new Map<string, Buffer>();
   /** Commands that the kernel was given, and writes to sysfs, in order. */
@@ -83,13 +73,7 @@ export class SimulatedMachine {
   readonly #modules = new Map<string, SimulatedModule>();
   /** Messages of the kernel log, with the second they came in. */
   readonly log: { readonly at: number; readonly text: string }[] = [];
-  /** While set, nothing can be written to the node's disk; the errno says why. */
-  diskFails: string | undefined;
-  /** Files, and directories with all in them, that can not be written. */
-  readOnly: readonly string[] = [];
   #bootedAt = 0;
-  /** The last write to the disk, until the process asks for something else: then it has heard that the write is durable. */
-  #write: DiskWrite | undefined;
   #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
   constructor(clock: Clock) {
@@ -149,9 +133,9 @@ export class SimulatedMachine {
     if (patch !== undefined) patch.transitionEndsAt = undefined;
   }
 
-  /** True when the process died of something else before it heard that its last write is durable. */
-  get isWriting(): boolean {
-    return this.#write !== undefined;
+  /** Files of the node; a path that ends in / is an empty directory. */
+  get files(): Map<string, Buffer> {
+    return this.disk.files;
   }
 
   /** Names of the enabled live patches whose transition is over. */
@@ -179,10 +163,10 @@ export class SimulatedMachine {
         return bytes !== undefined;
       },
       list: async (path) => this.#list(path),
-      append: (path, text) => this.#writeFile(path, Buffer.from(text), true),
-      replace: (path, content) => this.#writeFile(path, Buffer.from(content), false),
-      link: (path, target) => this.#writeFile(path, Buffer.from(`-> ${target}`), false),
-      remove: (path) => this.#writeFile(path, undefined, false),
+      append: (path, text) => this.disk.append(path, Buffer.from(text)),
+      replace: (path, content) => this.disk.replace(path, Buffer.from(content)),
+      link: (path, target) => this.disk.replace(path, Buffer.from(`-> ${target}`)),
+      remove: (path) => this.disk.remove(path),
       writeSysfs: async (path, text) => this.#writeEnabled(path, text),
       stage: async (fileName, bytes) => {
         this.staged.set(`/run/kernelpatch/${fileName}`, Buffer.from(bytes));
@@ -201,8 +185,7 @@ export class SimulatedMachine {
 
   /** The node is on again after a power cut: another boot, an empty kernel, and of a write that was under way what `fate` says. */
   cutPower(fate: WriteFate): void {
-    if (this.#write !== undefined) this.#settle(this.#write, fate);
-    this.#write = undefined;
+    this.disk.cutPower(fate);
     this.#modules.clear();
     this.staged.clear();
     this.log.length = 0;
@@ -210,27 +193,6 @@ export class SimulatedMachine {
     this.set('/proc/sys/kernel/random/boot_id', `1f0e9d3c-0000-4000-8000-${String(this.#bootedAt).padStart(12, '0')}`);
     this.set('/proc/sys/kernel/tainted', '0');
     this.#tree = undefined;
-  }
-
-  #settle({ path, before, appended }: DiskWrite, fate: WriteFate): void {
-    const whole = this.files.get(path);
-    if (fate === 'kept') return;
-    this.files.delete(path);
-    // A file that is replaced or removed is the old one or the new one; only an appended record, or a directory, can be there in part.
-    const survivors = fate === 'lost' ? before.size : Math.ceil(before.size / 2);
-    for (const [file, bytes] of [...before].slice(0, survivors)) this.files.set(file, bytes);
-    if (fate === 'lost' || appended === undefined || whole === undefined) return;
-    const part = fate === 'torn' ? appended.subarray(0, appended.length / 2) : Buffer.alloc(appended.length);
-    this.files.set(path, Buffer.concat([before.get(path) ?? Buffer.alloc(0), part]));
-  }
-
-  async #writeFile(path: string, bytes: Buffer | undefined, append: boolean): Promise<void> {
-    const errno = this.diskFails ?? (this.readOnly.some((each) => path === each || path.startsWith(`${each}/`)) ? 'EROFS' : undefined);
-    if (errno !== undefined) throw unwritable(path, errno);
-    const before = new Map([...this.files].filter(([file]) => file === path || file.startsWith(`${path}/`)));
-    this.#write = { path, before, appended: append ? bytes : undefined };
-    for (const file of before.keys()) this.files.delete(file);
-    if (bytes !== undefined) this.files.set(path, append ? Buffer.concat([before.get(path) ?? Buffer.alloc(0), bytes]) : bytes);
   }
 
   #advance(): void {
@@ -272,7 +234,7 @@ export class SimulatedMachine {
   }
 
   #read(path: string, limitBytes: number): Buffer | undefined {
-    this.#write = undefined;
+    this.disk.hear();
     const bytes = this.#sysfs().get(path) ?? this.files.get(path);
     if (bytes !== undefined && bytes.length > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
     return bytes;
@@ -351,7 +313,7 @@ export class SimulatedMachine {
   }
 
   async #run(argv: readonly string[]): Promise<RunResult> {
-    this.#write = undefined;
+    this.disk.hear();
     const [command, argument = ''] = argv;
     const errno = command === 'insmod' ? this.#insmod(argument) : this.#rmmod(argument);
     await this.clock.sleep(INSMOD_MILLISECONDS);
@@ -403,8 +365,4 @@ export class SimulatedMachine {
     this.#modules.delete(name);
     return undefined;
   }
-}
-
-function unwritable(path: string, errno: string): KernelPatchError {
-  return new KernelPatchError('HostUnwritable', `${path} can not be written: ${errno}`);
 }

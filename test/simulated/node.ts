@@ -10,7 +10,7 @@ import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { someFacts } from './facts.ts';
 import { SimulatedMachine } from './host.ts';
-import type { WriteFate } from './host.ts';
+import type { WriteFate } from './disk.ts';
 import { aLife, hostOf } from './life.ts';
 import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';

@@ -153,14 +153,14 @@ test('an oops in the last moment before the agent is replaced is not missed', as
 for (const errno of ['ENOSPC', 'EROFS']) {
   test(`without a place for the journal (${errno}) nothing is loaded, and it is once there is one`, async () => {
     await using node = aNode();
-    node.machine.diskFails = errno;
+    node.machine.disk.fails = errno;
     node.want([aWanted()]);
     node.start();
     await node.settle();
     assert.deepEqual([node.report()?.state, node.report()?.reason], ['Refused', 'JournalUnwritable']);
     assert.match(node.report()?.message ?? '', new RegExp(`${JOURNAL_PATH}.*${errno}`));
     assert.deepEqual([node.machine.asked, node.machine.staged.size], [[], 0]);
-    node.machine.diskFails = undefined;
+    node.machine.disk.fails = undefined;
     await node.until('it is active', () => node.report()?.state === 'Active');
   });
 }
@@ -171,10 +171,10 @@ test('a disk that is full when the load ends is said, and the end is written whe
   node.want([aWanted()]);
   node.start();
   await node.until('it is in transition', () => node.report()?.state === 'Transitioning');
-  node.machine.diskFails = 'ENOSPC';
+  node.machine.disk.fails = 'ENOSPC';
   await node.settle();
   assert.match(node.report()?.message ?? '', /is active.*quarantine it.*ENOSPC/);
-  node.machine.diskFails = undefined;
+  node.machine.disk.fails = undefined;
   await node.until('it is written', () => kinds(node).includes('Committed'));
   await node.until('nothing is said any more', () => !node.report()?.message.includes('quarantine'));
 });

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { JOURNAL_PATH } from '../../../daemonset/journal.ts';
 import { foldRecords, parseJournal } from '../../../kernel/journal.ts';
-import { WRITE_FATES } from '../../simulated/host.ts';
-import type { Behaviour, WriteFate } from '../../simulated/host.ts';
+import { WRITE_FATES } from '../../simulated/disk.ts';
+import type { WriteFate } from '../../simulated/disk.ts';
+import type { Behaviour } from '../../simulated/host.ts';
 import { aModule } from '../../simulated/module.ts';
 import { aNode, aWanted, isSettled } from '../../simulated/node.ts';
 
@@ -45,7 +46,7 @@ async function endsWell({ behaviour, end }: Scenario, fate: WriteFate, effect: n
   await node.until('the agent is dead or done', () => node.life.over || isSettled(node.object));
   if (!node.life.over) return false;
 
-  if (fate !== 'kept' && !node.machine.isWriting) return true;
+  if (fate !== 'kept' && !node.machine.disk.isWriting) return true;
 
   const inKernel = node.machine.modules.includes('livepatch_fix');
   const loads = node.machine.count('insmod livepatch_fix');

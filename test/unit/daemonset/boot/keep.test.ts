@@ -122,10 +122,10 @@ test('a live patch is kept once the journal says that its load ended well', asyn
   node.want([aWanted()]);
   node.start();
   await node.until('it is in transition', () => node.report()?.state === 'Transitioning');
-  node.machine.readOnly = [JOURNAL_PATH];
+  node.machine.disk.readOnly = [JOURNAL_PATH];
   await node.settle();
   assert.deepEqual([node.report()?.state, ofBoot(node)], ['Active', []]);
-  node.machine.readOnly = [];
+  node.machine.disk.readOnly = [];
   await node.until('it is kept', () => node.object.status?.boot?.state === 'Kept');
 });
 
@@ -138,8 +138,8 @@ test('a policy that does not want it leaves no file on the node, and its live pa
 
 const OBSTACLES: Readonly<Record<string, [prepare: (node: SimulatedNode) => void, reason: string, message: RegExp]>> = {
   'a node without systemd': [({ machine }) => machine.files.delete('/run/systemd/system/'), 'NoSystemd', /systemd/],
-  'a node whose /etc is read-only': [({ machine }) => { machine.readOnly = ['/etc']; }, 'HostUnwritable', /\/etc\/systemd\/system\/kernelpatch-boot\.service can not be written: EROFS/],
-  'a disk that is full': [({ machine }) => { machine.readOnly = [BOOT_DIRECTORY]; }, 'HostUnwritable', /kernelpatch\.boot/],
+  'a node whose /etc is read-only': [({ machine }) => { machine.disk.readOnly = ['/etc']; }, 'HostUnwritable', /\/etc\/systemd\/system\/kernelpatch-boot\.service can not be written: EROFS/],
+  'a disk that is full': [({ machine }) => { machine.disk.readOnly = [BOOT_DIRECTORY]; }, 'HostUnwritable', /kernelpatch\.boot/],
   'a module that is not at its place any more': [({ machine }) => machine.files.delete(HOST_PATH), 'FileMissing', /is not on this node/],
 };
 
@@ -155,7 +155,7 @@ for (const [what, [prepare, reason, message]] of Object.entries(OBSTACLES)) {
     assert.deepEqual([status.state, status.boot?.state, status.boot?.reason], ['Active', 'Unavailable', reason]);
     assert.match(status.boot?.message ?? '', message);
     for (const [path, bytes] of before) node.machine.files.set(path, bytes);
-    node.machine.readOnly = [];
+    node.machine.disk.readOnly = [];
     await node.until('it is kept', () => node.object.status?.boot?.state === 'Kept');
   });
 }

@@ -9,7 +9,7 @@ import { encodeRecord, findQuarantine, foldRecords } from '../../../../kernel/jo
 import type { JournalRecord } from '../../../../kernel/journal.ts';
 import { ROOT } from '../../../cache.ts';
 import { BootingNode } from '../../../simulated/booting-node.ts';
-import { WRITE_FATES } from '../../../simulated/host.ts';
+import { WRITE_FATES } from '../../../simulated/disk.ts';
 import { MODULE_BUILD_ID, RELEASE, aModule, buildIDNote } from '../../../simulated/module.ts';
 import { sha256Of } from '../../../simulated/node.ts';
 
