@@ -1,5 +1,6 @@
 /** What the kernel says about functions that a live patch is to change: whether they are there, can be hooked, and who has hooked them. */
 import { codeOf } from './errors.ts';
+import { listOrUnknown } from './facts.ts';
 import type { PatchedFunction } from './functions.ts';
 import type { Host } from './host.ts';
 import { describeProcess } from './process.ts';
@@ -60,7 +61,7 @@ export async function readFunctions(host: Host, functions: readonly PatchedFunct
 export const labelOf = ({ object, name }: Pick<PatchedFunction, 'object' | 'name'>): string => `${object}:${name}`;
 
 async function findTracefs(host: Host): Promise<string | undefined> {
-  for (const directory of TRACEFS) if (await look(host, `${directory}/available_filter_functions`, () => undefined, 0)) return directory;
+  for (const directory of TRACEFS) if ((await listOrUnknown(host, directory))?.some(({ name }) => name === 'available_filter_functions')) return directory;
   return undefined;
 }
 
@@ -68,13 +69,13 @@ async function count(host: Host, path: string, counter: SymbolCounter): Promise<
   return (await look(host, path, (lines) => counter.accept(lines))) && counter.any;
 }
 
-/** False: it is not there or can not be read. A limit of 0 only asks whether it is there. */
-async function look(host: Host, path: string, visit: (lines: Buffer) => void, limitBytes = MAX_LIST_BYTES): Promise<boolean> {
+/** False: it is not there or can not be read. */
+async function look(host: Host, path: string, visit: (lines: Buffer) => void): Promise<boolean> {
   try {
-    return await host.scan(path, limitBytes, visit);
+    return await host.scan(path, MAX_LIST_BYTES, visit);
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
-    return limitBytes === 0 && codeOf(error) === 'FileTooLarge';
+    return false;
   }
 }
 
