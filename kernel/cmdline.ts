@@ -4,6 +4,8 @@
 const NONCE = 'kernelpatch.reboot';
 /** What a boot loader says of the files that it has read. */
 const OF_THE_BOOT_LOADER: ReadonlySet<string> = new Set(['BOOT_IMAGE', 'initrd']);
+/** An id that needs no quotes. What somebody else wrote there is none. */
+const ID = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 /** Everything behind it is for init. */
 const END = '--';
 /**
@@ -33,7 +35,8 @@ export function parseCommandLine(line: string): CommandLine {
 /** The id of the order by which this kernel was started; undefined: none. */
 export function readNonce(line: string): string | undefined {
   const nonce = parseCommandLine(line).options.findLast((option) => keyOf(option) === NONCE);
-  return nonce === undefined ? undefined : unquoted(nonce).slice(NONCE.length + 1);
+  const id = nonce === undefined ? '' : unquoted(nonce).slice(NONCE.length + 1);
+  return ID.test(id) ? id : undefined;
 }
 
 /**

@@ -1,4 +1,5 @@
 /** What is true of the machine: its boot, kernel and what that kernel allows. "unknown" means that the fact could not be read. */
+import { readNonce } from './cmdline.ts';
 import type { Entry, Host } from './host.ts';
 import { codeOf } from './errors.ts';
 import { parseBuildID } from './notes.ts';
@@ -25,6 +26,17 @@ export interface KernelFacts {
   /** On: the kernel takes signed modules only. */
   readonly signaturesEnforced: Switch;
   readonly installedKernels: readonly string[];
+  /** The id of the reboot order by which this kernel was started by kexec; undefined: it was not; or unknown. */
+  readonly rebootID: string | undefined;
+  readonly hardware: Hardware;
+}
+
+/** What makes machines alike. */
+export interface Hardware {
+  readonly vendor: string;
+  readonly product: string;
+  /** The version of the firmware. */
+  readonly firmware: string;
 }
 
 /** Documentation/admin-guide/tainted-kernels.rst, bit 0 first; J (fwctl) came with 6.15. */
@@ -33,6 +45,10 @@ const TAINT_LETTERS = 'PFSRMBUDAWCIOELKXTNJ';
 export const SYSFS_BYTES = 4096;
 /** As the protocol's bound on installedKernels. */
 const MAX_INSTALLED_KERNELS = 64;
+/** As the protocol's bound on the names of hardware. */
+const MAX_NAME_CHARACTERS = 128;
+/** COMMAND_LINE_SIZE is 2048 on x86 and arm64, 4096 on s390. */
+const MAX_COMMAND_LINE_BYTES = 64 * 1024;
 const IMAGE_PREFIX = 'vmlinuz-';
 
 export async function readFacts(host: Host): Promise<KernelFacts> {
@@ -52,6 +68,8 @@ export async function readFacts(host: Host): Promise<KernelFacts> {
     modulesDisabled: await readSwitch(host, '/proc/sys/kernel/modules_disabled'),
     signaturesEnforced: await readSwitch(host, '/sys/module/module/parameters/sig_enforce'),
     installedKernels: await readInstalledKernels(host),
+    rebootID: await readRebootID(host),
+    hardware: { vendor: await readDMI(host, 'sys_vendor'), product: await readDMI(host, 'product_name'), firmware: await readDMI(host, 'bios_version') },
   };
 }
 
@@ -130,6 +148,27 @@ async function readKexec(host: Host, lockdown: Lockdown): Promise<Availability> 
   const disabled = await readSwitch(host, '/proc/sys/kernel/kexec_load_disabled');
   if (disabled === 'on' || lockdown === 'integrity' || lockdown === 'confidentiality') return 'Unavailable';
   return disabled === 'off' && lockdown === 'none' ? 'Available' : 'Unknown';
+}
+
+/** The running kernel's command line; undefined when it can not be read, or is not text that could be given to another kernel as it is. */
+export async function readCommandLine(host: Host): Promise<string | undefined> {
+  const bytes = await readCommandLineBytes(host);
+  const text = bytes?.toString('utf8') ?? '';
+  return bytes !== undefined && Buffer.from(text).equals(bytes) ? text.trim() : undefined;
+}
+
+async function readRebootID(host: Host): Promise<string | undefined> {
+  const bytes = await readCommandLineBytes(host);
+  return bytes === undefined ? 'unknown' : readNonce(bytes.toString('utf8'));
+}
+
+async function readCommandLineBytes(host: Host): Promise<Buffer | undefined> {
+  return orUnknown(() => host.read('/proc/cmdline', MAX_COMMAND_LINE_BYTES), undefined);
+}
+
+/** Machines without a DMI table have none of it. */
+async function readDMI(host: Host, name: string): Promise<string> {
+  return (await readText(host, `/sys/class/dmi/id/${name}`))?.slice(0, MAX_NAME_CHARACTERS) ?? 'unknown';
 }
 
 /** Releases that can be booted: an image in /boot and modules under the same name. */

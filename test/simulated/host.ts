@@ -77,12 +77,16 @@ export class SimulatedMachine {
   #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
   constructor(clock: Clock) {
-    const { bootID, release, buildID } = someFacts();
+    const { bootID, release, buildID, hardware } = someFacts();
     this.clock = clock;
     const facts: Readonly<Record<string, string>> = {
       '/proc/sys/kernel/random/boot_id': bootID,
       '/proc/sys/kernel/osrelease': release,
       '/proc/sys/kernel/tainted': '0',
+      '/proc/cmdline': `BOOT_IMAGE=/boot/vmlinuz-${release} root=/dev/vda1 ro quiet`,
+      '/sys/class/dmi/id/sys_vendor': hardware.vendor,
+      '/sys/class/dmi/id/product_name': hardware.product,
+      '/sys/class/dmi/id/bios_version': hardware.firmware,
       '/proc/sys/kernel/kexec_load_disabled': '0',
       '/proc/sys/kernel/ftrace_enabled': '1',
       '/proc/sys/kernel/modules_disabled': '0',

@@ -33,6 +33,9 @@ const NONCES: readonly (readonly [line: string, id: string | undefined])[] = [
   ['quiet -- kernelpatch.reboot=a-1', undefined],
   ['a="x kernelpatch.reboot=a-1"', undefined],
   ['kernelpatch.rebooted=a-1', undefined],
+  ['kernelpatch.reboot', undefined],
+  ['kernelpatch.reboot=not_ours', undefined],
+  [`kernelpatch.reboot=${'a'.repeat(64)}`, undefined],
 ];
 
 for (const [line, id] of NONCES) test(`${line} was started for ${id ?? 'no order'}`, () => assert.equal(readNonce(line), id));
