@@ -13,13 +13,9 @@ export const powerCut: Scenario = {
     await first.must(SLEEP);
     await untilAsleep(first);
     const policies = [onlyOf(middle), onlyOf(after)];
+    const patches = [forNode(middle, livePatch(world, 'held', await place(world, 'kp_held'))), forNode(after, livePatch(world, 'first', await place(world, 'kp_first')))];
     await startAgents(world, policies);
-    await apply(
-      world,
-      forNode(middle, livePatch(world, 'held', await place(world, 'kp_held'))),
-      forNode(after, livePatch(world, 'first', await place(world, 'kp_first'))),
-      ...policies,
-    );
+    await apply(world, ...patches, ...policies);
     await untilNodes(world, 'one node Transitioning and one Active', SOON, ({ metadata, status }) => status?.state === (metadata.name === middle ? 'Transitioning' : 'Active'));
 
     // Both at once: a kill of QEMU, so that only what the guest had synced is there.
