@@ -63,7 +63,7 @@ function currentReport(node: NodeView, nodeKernel: NodeKernel | undefined): Repo
     return { kind: 'None', decision: { action: 'Unknown', reason: 'NotReported', message: `the agent on node ${node.name} has not reported yet${kubelet}: see the pod of DaemonSet kernelpatch-agent there if this stays` } };
   }
   if (node.bootID !== '' && status.bootID !== node.bootID) {
-    return { kind: 'None', decision: { action: 'Unknown', reason: 'ReportOfOtherBoot', message: `the agent on node ${node.name} has not reported since the node booted${kubelet}` } };
+    return { kind: 'None', decision: { action: 'Unknown', reason: 'ReportOfOtherBoot', message: `the agent on node ${node.name} has not reported since the node booted${kubelet}: see the pod of DaemonSet kernelpatch-agent there if this stays` } };
   }
   return { kind: 'Report', status };
 }

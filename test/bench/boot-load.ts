@@ -1,7 +1,7 @@
 /** What loading a live patch at boot costs a node's boot: the seconds of its unit, and when kubelet is started with it and without it. */
 import { bootTimes } from '../e2e/boot.ts';
 import type { BootTimes } from '../e2e/boot.ts';
-import { AGENT_START, apply, livePatch, place, policy, untilNodes } from '../e2e/world.ts';
+import { AGENT_START, apply, flush, livePatch, place, policy, untilNodes } from '../e2e/world.ts';
 import type { World } from '../e2e/world.ts';
 import type { Machine } from '../node/machine.ts';
 import { round } from './figure.ts';
@@ -21,7 +21,7 @@ export async function bootLoadCost(world: World): Promise<readonly Figure[]> {
 function bootBoth({ fleet, say }: World, append: string): Promise<readonly BootTimes[]> {
   return Promise.all(
     fleet.nodes.map(async (node: Machine) => {
-      await node.must('sync');
+      await flush(node);
       await node.powerOff();
       await node.boot(240, append);
       const times = await bootTimes(node);

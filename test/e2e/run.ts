@@ -8,7 +8,7 @@ import { stopAllDaemons } from '../process.ts';
 import { buildSubjects } from '../subjects/subjects.ts';
 import type { Scenario } from './scenario.ts';
 import { LONG, SCENARIOS } from './scenarios.ts';
-import { crashOf, describeFailure } from './failure.ts';
+import { crashOf, describeFailure, describeNodes } from './failure.ts';
 
 /** Characters of a failure in the summary. */
 const LAST_WORDS = 700;
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   const failures: string[] = [];
   for (const scenario of chosen) {
     const why = await failureOf(scenario, product);
-    if (why !== undefined) failures.push(`FAILED ${scenario.name}: ${clip(why)}`);
+    if (why !== undefined) failures.push(`FAILED ${scenario.name}: ${why}`);
   }
   say('done');
   process.stdout.write([...failures, `${chosen.length - failures.length} passed, ${failures.length} failed`, ''].join('\n'));
@@ -55,18 +55,20 @@ async function failureOf(scenario: Scenario, product: Product): Promise<string |
     say(`[${scenario.name}] passed in ${seconds(begun)} s`);
     return undefined;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    say(`[${scenario.name}] FAILED after ${seconds(begun)} s: ${error instanceof Error ? (error.stack ?? message) : message}`);
-    let told = message;
-    if (fleet) {
-      const crash = fleet.nodes.map(crashOf).find((found) => found !== undefined);
-      if (crash !== undefined) told = `${crash}; ${message}`;
-      say(await describeFailure(fleet));
-      await stopFleet(fleet, true);
-      say(`[${scenario.name}] logs and consoles are kept in ${fleet.dir}`);
-    }
-    return told;
+    say(`[${scenario.name}] FAILED after ${seconds(begun)} s: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    const message = clip(error instanceof Error ? error.message : String(error));
+    return fleet === undefined ? message : autopsy(fleet, scenario.name, message);
   }
+}
+
+/** The message with what the fleet shows of the failure. The fleet has ended; its logs are kept. */
+async function autopsy(fleet: Fleet, scenario: string, message: string): Promise<string> {
+  const crash = fleet.nodes.map(crashOf).find((found) => found !== undefined);
+  const told = [crash === undefined ? message : `${crash}; ${message}`, ...(await describeNodes(fleet))].join('\n  ');
+  say(await describeFailure(fleet));
+  await stopFleet(fleet, true);
+  say(`[${scenario}] logs and consoles are kept in ${fleet.dir}`);
+  return told;
 }
 
 try {

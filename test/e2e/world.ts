@@ -93,6 +93,23 @@ export async function activeAgain(world: World, node: Machine): Promise<NodeKern
   return untilNode(world, { name: node.options.name, what: 'Active in its new boot', seconds: BOOT }, ({ status }) => status?.bootID === bootID && status.state === 'Active');
 }
 
+/** Agents run on all nodes that these policies select, and have touched nothing yet; a crash of a node from now on does not hit them in their start. */
+export async function startAgents(world: World, policies: readonly object[] = [policy()]): Promise<void> {
+  await apply(world, ...policies.map((each) => inPlanMode(each as { readonly spec: object })));
+  await untilNodes(world, 'agents have reported', AGENT_START, ({ status }) => status !== undefined);
+  await Promise.all(world.fleet.nodes.map(flush));
+}
+
+const inPlanMode = (object: { readonly spec: object }) => ({ ...object, spec: { ...object.spec, mode: 'Plan' } });
+
+/**
+ * What was written on the node is on its disk. The network plug-ins do not flush what they keep of a pod, and a crash in the half minute after the pod's start leaves it
+ * empty on the disk: then kubelet can not end the old sandbox ("failed to get network cached result: unexpected end of JSON input"), and the pod never comes back.
+ */
+export async function flush(node: Machine): Promise<void> {
+  await node.must('sync');
+}
+
 /** The report is about the intent that is there now. */
 export const isCurrent = (node: NodeKernel) => node.status?.observedGeneration === node.metadata.generation;
 export const patchOf = (status: NodeKernelStatus | undefined, name: string) => status?.livePatches.find((patch) => patch.name === name);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Machine } from '../../node/machine.ts';
 import { bootTimes, enabledAt } from '../boot.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, apply, assertHealthyKernel, activeAgain, effect, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
+import { AGENT_START, apply, assertHealthyKernel, activeAgain, effect, flush, livePatch, patchOf, place, policy, timesEnabled, untilNodes } from '../world.ts';
 import type { World } from '../world.ts';
 
 export const bootLoad: Scenario = {
@@ -16,6 +16,7 @@ export const bootLoad: Scenario = {
     await Promise.all(world.fleet.nodes.map((node) => node.reboot('init')));
     for (const node of world.fleet.nodes) await assertLoadedByBoot(world, node);
 
+    await Promise.all(world.fleet.nodes.map(flush));
     await Promise.all([first.reboot('reset'), second.powerOff().then(() => second.boot(240, 'kernelpatch.boot=0'))]);
     await assertLoadedByBoot(world, first);
     const { unit, kubelet } = await bootTimes(second);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { waitFor } from '../../wait.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, effect, getKernelPatch, getNodeKernels, livePatch, patchOf, place, policy, untilNode } from '../world.ts';
+import { BOOT, SOON, apply, assertHealthyKernel, effect, getKernelPatch, getNodeKernels, livePatch, patchOf, place, policy, startAgents, untilNode } from '../world.ts';
 
 export const panicOnLoad: Scenario = {
   name: 'panic-on-load',
@@ -9,8 +9,10 @@ export const panicOnLoad: Scenario = {
   async run(world) {
     const { nodes, plane } = world.fleet;
     const boots = await Promise.all(nodes.map((node) => node.bootID()));
-    await apply(world, livePatch(world, 'panic', await place(world, 'kp_panic')), policy({ rollout: { maxInFlight: '1' } }));
-    const name = await waitFor('a node to be asked', { seconds: AGENT_START }, async () => (await getNodeKernels(world)).find(({ spec }) => (spec.livePatches ?? []).length > 0)?.metadata.name);
+    const oneByOne = policy({ rollout: { maxInFlight: '1' } });
+    await startAgents(world, [oneByOne]);
+    await apply(world, livePatch(world, 'panic', await place(world, 'kp_panic')), oneByOne);
+    const name = await waitFor('a node to be asked', { seconds: SOON }, async () => (await getNodeKernels(world)).find(({ spec }) => (spec.livePatches ?? []).length > 0)?.metadata.name);
     const index = nodes.findIndex(({ options }) => options.name === name);
     const [victim, other] = index === 0 ? nodes : [nodes[1], nodes[0]];
     await victim.rebooted(boots[index] ?? '');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { SLEEP, untilAsleep } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { AGENT_START, BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, loadByHand, patchOf, place, policy, timesEnabled, untilNode, untilNodes } from '../world.ts';
+import { BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, loadByHand, patchOf, place, policy, startAgents, timesEnabled, untilNode, untilNodes } from '../world.ts';
 
 export const powerCut: Scenario = {
   name: 'power-cut',
@@ -12,14 +12,11 @@ export const powerCut: Scenario = {
     await loadByHand(world, first, 'kp_sleeper');
     await first.must(SLEEP);
     await untilAsleep(first);
-    await apply(
-      world,
-      forNode(middle, livePatch(world, 'held', await place(world, 'kp_held'))),
-      forNode(after, livePatch(world, 'first', await place(world, 'kp_first'))),
-      onlyOf(middle),
-      onlyOf(after),
-    );
-    await untilNodes(world, 'one node Transitioning and one Active', AGENT_START, ({ metadata, status }) => status?.state === (metadata.name === middle ? 'Transitioning' : 'Active'));
+    const policies = [onlyOf(middle), onlyOf(after)];
+    const patches = [forNode(middle, livePatch(world, 'held', await place(world, 'kp_held'))), forNode(after, livePatch(world, 'first', await place(world, 'kp_first')))];
+    await startAgents(world, policies);
+    await apply(world, ...patches, ...policies);
+    await untilNodes(world, 'one node Transitioning and one Active', SOON, ({ metadata, status }) => status?.state === (metadata.name === middle ? 'Transitioning' : 'Active'));
 
     // Both at once: a kill of QEMU, so that only what the guest had synced is there.
     await Promise.all(world.fleet.nodes.map((node) => node.powerOff()));
