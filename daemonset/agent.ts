@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
+import type { FindKernel } from '../kernel/bootfiles.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
@@ -20,6 +21,8 @@ import type { Memory } from './memory.ts';
 import { recall } from './memory.ts';
 import type { AgentMetrics } from './metrics.ts';
 import { ownedOf } from './ownership.ts';
+import { makeRebootKeeper } from './reboot/keep.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
 import { identityOf, lookAgainIn } from './rules.ts';
@@ -39,6 +42,8 @@ export interface AgentOptions {
   /** Asked at the end: whether the product goes from this node, and not only this agent. */
   readonly isRemoved: () => Promise<boolean>;
   readonly bootFiles: BootFiles;
+  /** Where the files of an installed kernel are. */
+  readonly findKernel: FindKernel;
   readonly agentVersion: string;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
@@ -53,12 +58,13 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, findKernel, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
   const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
   const machine: Machine = { host, clock, journal };
+  const reboots = makeRebootKeeper({ ...machine, findKernel }, log);
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
@@ -93,14 +99,24 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     }
     const kept = await boot.keep(entries, kernel, current.spec.loadAtBoot === true);
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
-    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, boot: kept, previous: reporter.written, agentVersion, now: clock.now() });
+    const reboot = await reboots.look(current.spec.reboot, { facts: kernel, patches, written: reporter.written });
+    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, boot: kept, reboot, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
-    const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
+    const inProgress = reboot.inProgress || entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);
-    const due = pickEffect(entries);
+    const due = pickEffect(entries, reboot.holds);
     if (due !== undefined) return carryOut(due);
+    // The order may have been taken back while the report was written.
+    if (reboot.due) return object === current ? carryOutReboot(reboot) : 0;
     const waits = entries.map(({ view, step }) => lookAgainIn(view, step) ?? Infinity);
-    return Math.min(FACTS_MILLISECONDS, offerAgain, ...waits);
+    return Math.min(FACTS_MILLISECONDS, offerAgain, reboot.lookAgainIn, ...waits);
+  }
+
+  async function carryOutReboot(reboot: RebootLook): Promise<number> {
+    facts = undefined;
+    const done = await reboots.carryOut(reboot);
+    metrics.count(reboot.step.name, done ? 'ok' : 'failed');
+    return done ? 0 : reboot.lookAgainIn;
   }
 
   /** After a step that was just begun the kernel is looked at again at once; a repeated or refused one waits for a poll's pause. */
@@ -122,10 +138,15 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     }
   }
 
+  async function removeAll(): Promise<void> {
+    await boot.remove();
+    await reboots.remove((await freshFacts()).kernel.bootID);
+  }
+
   async function turnOrPause(): Promise<number> {
     try {
       if (object !== undefined) return await turn(object);
-      if (unwanted) await boot.remove();
+      if (unwanted) await removeAll();
       return FACTS_MILLISECONDS;
     } catch (error) {
       if (codeOf(error) === undefined) throw error;
@@ -150,7 +171,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
         if (pause > 0 && !signal.aborted) await wake.sleep(pause);
       }
       await aftermath.end((await freshFacts()).kernel.bootID);
-      if (await isRemoved()) await boot.remove();
+      if (await isRemoved()) await removeAll();
     },
     get lastTurnAt() {
       return lastTurnAt;

@@ -3,6 +3,7 @@ import type { Condition } from '../crds/common.ts';
 import type { Plan, WantedLivePatch } from '../crds/nodekernel.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import { STEPS } from './steps.ts';
 import type { Step } from './steps.ts';
 
@@ -71,14 +72,15 @@ function judgeLivePatches(plan: Plan, outlooks: readonly Outlook[]): Judgement {
   return { status: 'True', reason: 'LivePatched', message: outlooks.filter(({ wanted }) => active.has(wanted.name)).map(({ step }) => step.message).join('; ') };
 }
 
-export function judgeProgressing(outlooks: readonly Outlook[]): Judgement {
-  const moving = findMoving(outlooks);
+export function judgeProgressing(outlooks: readonly Outlook[], reboot: Pick<RebootLook, 'report' | 'inProgress'>): Judgement {
+  const moving = findMoving(outlooks) ?? (reboot.inProgress ? reboot.report : undefined);
   if (moving === undefined) return { status: 'False', reason: 'Settled', message: 'nothing is being done on this node' };
   return { status: 'True', reason: moving.reason, message: moving.message };
 }
 
-export function judgeStalled(outlooks: readonly Outlook[]): Judgement {
+export function judgeStalled(outlooks: readonly Outlook[], { report }: Pick<RebootLook, 'report'>): Judgement {
   const trouble = findTrouble(outlooks);
+  if (trouble === undefined && report?.state === 'Refused') return { status: 'True', reason: report.reason, message: report.message };
   if (trouble === undefined) return { status: 'False', reason: 'NotStalled', message: 'nothing stands in the way' };
   return { status: 'True', reason: trouble.reason, message: `${trouble.message}${AGAIN[trouble.state] ?? ''}` };
 }

@@ -11,6 +11,7 @@ import type { Judgement, Outlook } from './conditions.ts';
 import { describeCves } from './cves.ts';
 import { describeOwner, findOwned } from './ownership.ts';
 import type { Owned } from './ownership.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import type { Stall } from './stalls.ts';
 
 export interface ReportInput {
@@ -22,6 +23,7 @@ export interface ReportInput {
   readonly kpatch: KpatchUtility;
   readonly stall: Stall | undefined;
   readonly boot: BootReport | undefined;
+  readonly reboot: Pick<RebootLook, 'report' | 'hardware' | 'inProgress'>;
   /** What the API server has: its times stay while what they belong to stays. */
   readonly previous: NodeKernelStatus | undefined;
   readonly agentVersion: string;
@@ -39,7 +41,7 @@ const MAX_MESSAGE_CHARACTERS = 1024;
 const MAX_CONDITION_CHARACTERS = 4096;
 
 export function buildStatus(input: ReportInput): NodeKernelStatus {
-  const { object, facts, outlooks, boot } = input;
+  const { object, facts, outlooks, boot, reboot } = input;
   const generation = object.metadata.generation ?? 0;
   return {
     observedGeneration: generation,
@@ -53,6 +55,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
       lockdown: facts.lockdown,
       livePatching: facts.livePatching,
       kexec: facts.kexec,
+      ...(facts.rebootID !== undefined && facts.rebootID !== 'unknown' && { rebootID: facts.rebootID }),
     },
     installedKernels: [...facts.installedKernels],
     state: sumUp(outlooks),
@@ -60,12 +63,20 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
     active: describeActive(input.patches),
     livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeOthers(input), ...describeInstalled(input)].slice(0, MAX_PATCHES),
     ...(boot && { boot: { ...boot, message: clip(boot.message, MAX_MESSAGE_CHARACTERS) } }),
+    ...describeReboot(input),
+    hardware: reboot.hardware,
     conditions: [
       condition('Ready', judgeReady(object.spec.plan, facts.bootID, outlooks), input),
-      condition('Progressing', judgeProgressing(outlooks), input),
-      condition('Stalled', judgeStalled(outlooks), input),
+      condition('Progressing', judgeProgressing(outlooks, reboot), input),
+      condition('Stalled', judgeStalled(outlooks, reboot), input),
     ],
   };
+}
+
+function describeReboot({ reboot: { report }, previous, now }: ReportInput): Pick<NodeKernelStatus, 'reboot'> {
+  if (report === undefined) return {};
+  const earlier = previous?.reboot?.id === report.id && previous.reboot.state === report.state ? previous.reboot : undefined;
+  return { reboot: { ...report, message: clip(report.message, MAX_MESSAGE_CHARACTERS), since: earlier?.since ?? timestamp(now) } };
 }
 
 /** From furthest to nearest to Active. */

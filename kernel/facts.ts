@@ -124,7 +124,7 @@ export function describeTaint(taint: number): string {
 }
 
 /** The file marks the mode in force: none [integrity] confidentiality. A securityfs without it: the kernel has no lockdown. */
-async function readLockdown(host: Host): Promise<Lockdown> {
+export async function readLockdown(host: Host): Promise<Lockdown> {
   const text = await readText(host, '/sys/kernel/security/lockdown');
   if (text === undefined) {
     const securityfs = (await listOrUnknown(host, '/sys/kernel/security')) ?? [];

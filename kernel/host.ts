@@ -29,6 +29,8 @@ export interface Host {
   scan(path: string, limitBytes: number, visit: (lines: Buffer) => void): Promise<boolean>;
   /** A directory of the node, or undefined when there is none. Throws HostUnreadable. */
   list(path: string): Promise<readonly Entry[] | undefined>;
+  /** Where a program of the agent opens a file or directory of the node: with every symbolic link resolved as the node resolves it. undefined: there is none. Throws HostUnreadable. */
+  locate(path: string): Promise<string | undefined>;
   /** Writes one of the node's sysfs files, through the node's own mount: the container's is read-only in a pod without the host's network. Throws HostUnwritable, whose cause carries the errno. */
   writeSysfs(path: string, text: string): Promise<void>;
   /** The text is at the end of the file, which is made when there is none, and survives a power cut. Throws HostUnwritable; the file may then end with a part of it. */
@@ -77,6 +79,7 @@ export function realHost(paths: HostPaths): Host {
         const entries = isKernelsOwn(path) ? readdirSync(join(paths.root, path), { withFileTypes: true }) : await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
         return entries.map((entry) => ({ name: entry.name, directory: entry.isDirectory() }));
       }),
+    locate: (path) => orAbsent(path, async () => resolveInRoot(paths.root, path)),
     async writeSysfs(path, text) {
       await orUnwritable(path, async () => writeFile(await resolveInRoot(paths.root, path), text, { flag: 'r+' }));
     },

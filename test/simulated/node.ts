@@ -6,6 +6,7 @@ import { createAgent } from '../../daemonset/agent.ts';
 import type { Agent } from '../../daemonset/agent.ts';
 import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
+import { findKernelFiles } from '../../kernel/bootfiles.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { someFacts } from './facts.ts';
@@ -14,8 +15,12 @@ import type { WriteFate } from './disk.ts';
 import { aLife, hostOf } from './life.ts';
 import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
+import { BOOT_MILLISECONDS } from './reboot.ts';
 
 export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
+
+/** For an agent to end by itself. */
+const STOP_MILLISECONDS = 500;
 
 export const BOOT_FILES: BootFiles = { loader: '#!/bin/sh\n', unit: '[Unit]\n' };
 
@@ -99,6 +104,19 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
     object = { ...object, status: stored };
   }
 
+  /** The agent has been told to end with all other pods, and is started again by the node that has booted. */
+  async function reboot(): Promise<void> {
+    running?.stop.abort();
+    await clock.sleep(STOP_MILLISECONDS);
+    life.end();
+    if (!machine.comeUp()) return;
+    const booted = life;
+    await clock.sleep(BOOT_MILLISECONDS);
+    if (booted === life) node.start();
+  }
+
+  machine.goneDown = () => void reboot();
+
   const node: SimulatedNode = {
     machine,
     get object() {
@@ -128,6 +146,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
         writeStatus: (status) => own.effect(() => writeStatus(status)),
         isRemoved: async () => node.removed,
         bootFiles: BOOT_FILES,
+        findKernel: findKernelFiles,
         agentVersion: '0.1.0',
         log: pino({ level: 'silent' }),
         metrics: createMetrics(),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as z from 'zod/mini';
 import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
-import type { BootReport, Plan } from '../../../crds/nodekernel.ts';
+import type { BootReport, Plan, RebootReport } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
 import type { Stall } from '../../../daemonset/stalls.ts';
@@ -45,8 +45,8 @@ function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Ou
   };
 }
 
-function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport }) {
-  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, boot, previous, now = '2026-11-24T09:00:00Z' } = changes;
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport; reboot?: RebootReport }) {
+  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, boot, reboot, previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
     facts: someFacts(),
@@ -56,6 +56,7 @@ function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook
     kpatch,
     stall,
     boot,
+    reboot: { report: reboot, hardware: someFacts().hardware, inProgress: reboot?.state === 'GoingDown' },
     previous,
     agentVersion: '0.1.0',
     now: new Date(now),
