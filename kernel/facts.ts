@@ -24,16 +24,12 @@ export interface KernelFacts {
   readonly modulesDisabled: Switch;
   /** On: the kernel takes signed modules only. */
   readonly signaturesEnforced: Switch;
-  readonly installedKernels: readonly string[];
 }
 
 /** Documentation/admin-guide/tainted-kernels.rst, bit 0 first; J (fwctl) came with 6.15. */
 const TAINT_LETTERS = 'PFSRMBUDAWCIOELKXTNJ';
 /** One page, what a sysfs attribute can have; /sys/kernel/notes has some hundred bytes. */
 export const SYSFS_BYTES = 4096;
-/** As the protocol's bound on installedKernels. */
-const MAX_INSTALLED_KERNELS = 64;
-const IMAGE_PREFIX = 'vmlinuz-';
 
 export async function readFacts(host: Host): Promise<KernelFacts> {
   const taint = parseTaint(await readText(host, '/proc/sys/kernel/tainted'));
@@ -51,7 +47,6 @@ export async function readFacts(host: Host): Promise<KernelFacts> {
     ftrace: await readSwitch(host, '/proc/sys/kernel/ftrace_enabled'),
     modulesDisabled: await readSwitch(host, '/proc/sys/kernel/modules_disabled'),
     signaturesEnforced: await readSwitch(host, '/sys/module/module/parameters/sig_enforce'),
-    installedKernels: await readInstalledKernels(host),
   };
 }
 
@@ -130,16 +125,4 @@ async function readKexec(host: Host, lockdown: Lockdown): Promise<Availability> 
   const disabled = await readSwitch(host, '/proc/sys/kernel/kexec_load_disabled');
   if (disabled === 'on' || lockdown === 'integrity' || lockdown === 'confidentiality') return 'Unavailable';
   return disabled === 'off' && lockdown === 'none' ? 'Available' : 'Unknown';
-}
-
-/** Releases that can be booted: an image in /boot and modules under the same name. */
-async function readInstalledKernels(host: Host): Promise<readonly string[]> {
-  const images = (await listOrUnknown(host, '/boot')) ?? [];
-  const modules = new Set(((await listOrUnknown(host, '/lib/modules')) ?? []).map(({ name }) => name));
-  return images
-    .filter(({ name }) => name.startsWith(IMAGE_PREFIX))
-    .map(({ name }) => name.slice(IMAGE_PREFIX.length))
-    .filter((release) => modules.has(release))
-    .sort()
-    .slice(0, MAX_INSTALLED_KERNELS);
 }

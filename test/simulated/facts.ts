@@ -17,7 +17,6 @@ export function someFacts(changes: Partial<KernelFacts> = {}): KernelFacts {
     ftrace: 'on',
     modulesDisabled: 'off',
     signaturesEnforced: 'off',
-    installedKernels: [RELEASE],
     ...changes,
   };
 }

@@ -32,7 +32,6 @@ test('a machine that tells nothing has unknown facts, and none that says no', as
     ftrace: 'unknown',
     modulesDisabled: 'unknown',
     signaturesEnforced: 'unknown',
-    installedKernels: [],
   } satisfies KernelFacts);
 });
 
@@ -62,13 +61,6 @@ const ALTERED: Readonly<Record<string, { alter: (machine: SimulatedMachine) => v
   'a kernel built without kexec has none': { alter: (m) => m.files.delete('/proc/sys/kernel/kexec_load_disabled'), fact: { kexec: 'Unavailable' } },
   'a kernel without the livepatch directory has no live patching': { alter: (m) => m.files.delete('/sys/kernel/livepatch/'), fact: { livePatching: 'Unavailable' } },
   'a taint has its letters': { alter: (m) => m.set('/proc/sys/kernel/tainted', '45056'), fact: { taint: 45_056, taintFlags: 'OEK' } },
-  'an image without modules, and modules without an image, are no installed kernels': {
-    alter(m) {
-      m.set('/boot/vmlinuz-0-rescue', '');
-      m.set('/lib/modules/6.1.0-1-amd64/modules.dep', '');
-    },
-    fact: { installedKernels: [RELEASE] },
-  },
 };
 
 for (const [what, { alter, fact }] of Object.entries(ALTERED)) {
