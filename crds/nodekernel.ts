@@ -220,6 +220,22 @@ const Kernel = z
   .check(doc('The running kernel.'));
 export type Kernel = z.infer<typeof Kernel>;
 
+const NextBoot = z
+  .object({
+    release: z.string().check(z.maxLength(64), doc('release is the kernel that the boot loader starts, or unknown.')),
+    source: z.optional(z.string().check(z.maxLength(1024), doc('source is the configuration that says so, as /boot/grub/grub.cfg.'))),
+    message: message(),
+  })
+  .check(doc("nextBoot is what the firmware's next boot of the node starts, as the boot loader's files say; a kexec starts what was loaded for it."));
+
+const UnbootableKernel = z
+  .object({
+    release: z.string().check(z.maxLength(64), doc('release is one of installedKernels.')),
+    reason: reason(),
+    message: message(),
+  })
+  .check(doc('A kernel that is installed and would not boot.'));
+
 /** Idle: nothing is wanted. Pending: wanted and not begun. The others are those of the live patch that is furthest from Active. */
 export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Quarantined', 'Unknown'] as const;
 export type NodeState = (typeof NODE_STATES)[number];
@@ -254,6 +270,8 @@ export const NodeKernelStatus = z
     installedKernels: z
       .array(z.string().check(z.maxLength(64)))
       .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
+    unbootableKernels: z.optional(z.array(UnbootableKernel).check(z.maxLength(64), doc('unbootableKernels are those of installedKernels whose image is cut short or that have no initrd; absent when there is none.', { listMapKeys: ['release'] }))),
+    nextBoot: z.optional(NextBoot),
     state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
     cves: z.optional(Cves),
     effectiveRelease: z.optional(z.string().check(z.maxLength(64), doc('effectiveRelease is the newest kernel whose known fixes this node has, live or by its kernel; at least the running one.'))),
@@ -292,6 +310,7 @@ export const nodeKernelDefinition: KindDefinition = {
     { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', description: 'why it is or is not Ready' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'since when the object exists' },
     { name: 'Effective', type: 'string', jsonPath: '.status.effectiveRelease', description: 'the newest kernel whose known fixes the node has', priority: 1 },
+    { name: 'Next', type: 'string', jsonPath: '.status.nextBoot.release', description: 'the kernel that the boot loader starts at the next boot by firmware', priority: 1 },
     { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', description: 'Ready in words', priority: 1 },
     { name: 'Policy', type: 'string', jsonPath: '.spec.plan.policy', description: 'the PatchPolicy the node belongs to', priority: 1 },
   ],

@@ -5,6 +5,8 @@
 import type { Logger } from 'pino';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
 import type { FindKernel } from '../kernel/bootfiles.ts';
+import { makeBootLayoutReader } from '../kernel/boot/layout.ts';
+import type { BootLayout } from '../kernel/boot/layout.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
@@ -32,7 +34,7 @@ import { makeStallWatch } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import { wakeable } from './wake.ts';
 
-/** Facts change rarely and nothing tells when: taint, patches loaded by others, installed kernels. Reading them takes some milliseconds. */
+/** Facts change rarely and nothing tells when: taint, patches loaded by others, what is in /boot. Reading them takes some milliseconds. */
 const FACTS_MILLISECONDS = 30_000;
 
 export interface AgentOptions {
@@ -62,6 +64,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
+  const bootLayout = makeBootLayoutReader(host);
   const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
   const machine: Machine = { host, clock, journal };
   const reboots = makeRebootKeeper({ ...machine, findKernel }, log);
@@ -71,6 +74,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   /** There is no object: what the last answer of the API server said. */
   let unwanted = false;
   let facts: { readonly kernel: KernelFacts; readonly kpatch: KpatchUtility; readonly at: number } | undefined;
+  let layout: { readonly read: BootLayout; readonly at: number } | undefined;
   let memories: ReadonlyMap<string, Memory> | undefined;
   let lastTurnAt = clock.monotonic();
 
@@ -80,6 +84,13 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     const kernel = await readFacts(host);
     facts = { kernel, kpatch: await readKpatchUtility(host, kernel.release), at: now };
     return facts;
+  }
+
+  /** No step of a live patch changes it. */
+  async function freshLayout(): Promise<BootLayout> {
+    const now = clock.monotonic();
+    if (layout === undefined || now - layout.at >= FACTS_MILLISECONDS) layout = { read: await bootLayout.look(), at: now };
+    return layout.read;
   }
 
   /** Returns when to look again, in milliseconds. */
@@ -100,7 +111,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     const kept = await boot.keep(entries, kernel, current.spec.loadAtBoot === true);
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
     const reboot = await reboots.look(current.spec.reboot, { facts: kernel, patches, written: reporter.written });
-    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, boot: kept, reboot, previous: reporter.written, agentVersion, now: clock.now() });
+    const status = buildStatus({ object: current, facts: kernel, layout: await freshLayout(), patches, outlooks, owned, kpatch, stall, boot: kept, reboot, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
     const inProgress = reboot.inProgress || entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);

@@ -1,6 +1,7 @@
 /** The status of a NodeKernel from what was seen. Pure: the earlier status and the time are arguments. */
 import type { Condition } from '../crds/common.ts';
 import type { BootReport, LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
+import type { BootLayout } from '../kernel/boot/layout.ts';
 import { timestamp } from '../kernel/clock.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
@@ -17,6 +18,7 @@ import type { Stall } from './stalls.ts';
 export interface ReportInput {
   readonly object: NodeKernel;
   readonly facts: KernelFacts;
+  readonly layout: BootLayout;
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly outlooks: readonly Outlook[];
   readonly owned: readonly Owned[];
@@ -57,7 +59,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
       kexec: facts.kexec,
       ...(facts.rebootID !== undefined && facts.rebootID !== 'unknown' && { rebootID: facts.rebootID }),
     },
-    installedKernels: [...facts.installedKernels],
+    ...describeLayout(input.layout),
     state: sumUp(outlooks),
     ...describeCves(object.spec.plan, activeNames(outlooks), facts),
     active: describeActive(input.patches),
@@ -77,6 +79,15 @@ function describeReboot({ reboot: { report }, previous, now }: ReportInput): Pic
   if (report === undefined) return {};
   const earlier = previous?.reboot?.id === report.id && previous.reboot.state === report.state ? previous.reboot : undefined;
   return { reboot: { ...report, message: clip(report.message, MAX_MESSAGE_CHARACTERS), since: earlier?.since ?? timestamp(now) } };
+}
+
+function describeLayout({ kernels, nextBoot: { release, source, message } }: BootLayout): Pick<NodeKernelStatus, 'installedKernels' | 'unbootableKernels' | 'nextBoot'> {
+  const unbootable = kernels.flatMap((kernel) => (kernel.fault ? [{ release: kernel.release, reason: kernel.fault.reason, message: clip(kernel.fault.message, MAX_MESSAGE_CHARACTERS) }] : []));
+  return {
+    installedKernels: kernels.map((kernel) => kernel.release),
+    ...(unbootable.length > 0 && { unbootableKernels: unbootable }),
+    nextBoot: { release, ...(source !== undefined && { source }), message: clip(message, MAX_MESSAGE_CHARACTERS) },
+  };
 }
 
 /** From furthest to nearest to Active. */

@@ -25,7 +25,6 @@ export interface KernelFacts {
   readonly modulesDisabled: Switch;
   /** On: the kernel takes signed modules only. */
   readonly signaturesEnforced: Switch;
-  readonly installedKernels: readonly string[];
   /** The id of the reboot order by which this kernel was started by kexec; undefined: it was not; or unknown. */
   readonly rebootID: string | undefined;
   readonly hardware: Hardware;
@@ -43,13 +42,10 @@ export interface Hardware {
 const TAINT_LETTERS = 'PFSRMBUDAWCIOELKXTNJ';
 /** One page, what a sysfs attribute can have; /sys/kernel/notes has some hundred bytes. */
 export const SYSFS_BYTES = 4096;
-/** As the protocol's bound on installedKernels. */
-const MAX_INSTALLED_KERNELS = 64;
 /** As the protocol's bound on the names of hardware. */
 const MAX_NAME_CHARACTERS = 128;
 /** COMMAND_LINE_SIZE is 2048 on x86 and arm64, 4096 on s390. */
 const MAX_COMMAND_LINE_BYTES = 64 * 1024;
-const IMAGE_PREFIX = 'vmlinuz-';
 
 export async function readFacts(host: Host): Promise<KernelFacts> {
   const taint = parseTaint(await readText(host, '/proc/sys/kernel/tainted'));
@@ -67,7 +63,6 @@ export async function readFacts(host: Host): Promise<KernelFacts> {
     ftrace: await readSwitch(host, '/proc/sys/kernel/ftrace_enabled'),
     modulesDisabled: await readSwitch(host, '/proc/sys/kernel/modules_disabled'),
     signaturesEnforced: await readSwitch(host, '/sys/module/module/parameters/sig_enforce'),
-    installedKernels: await readInstalledKernels(host),
     rebootID: await readRebootID(host),
     hardware: { vendor: await readDMI(host, 'sys_vendor'), product: await readDMI(host, 'product_name'), firmware: await readDMI(host, 'bios_version') },
   };
@@ -169,16 +164,4 @@ async function readCommandLineBytes(host: Host): Promise<Buffer | undefined> {
 /** Machines without a DMI table have none of it. */
 async function readDMI(host: Host, name: string): Promise<string> {
   return (await readText(host, `/sys/class/dmi/id/${name}`))?.slice(0, MAX_NAME_CHARACTERS) ?? 'unknown';
-}
-
-/** Releases that can be booted: an image in /boot and modules under the same name. */
-async function readInstalledKernels(host: Host): Promise<readonly string[]> {
-  const images = (await listOrUnknown(host, '/boot')) ?? [];
-  const modules = new Set(((await listOrUnknown(host, '/lib/modules')) ?? []).map(({ name }) => name));
-  return images
-    .filter(({ name }) => name.startsWith(IMAGE_PREFIX))
-    .map(({ name }) => name.slice(IMAGE_PREFIX.length))
-    .filter((release) => modules.has(release))
-    .sort()
-    .slice(0, MAX_INSTALLED_KERNELS);
 }

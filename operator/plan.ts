@@ -8,6 +8,7 @@ import type { Action, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import { settleConflicts } from './conflicts.ts';
 import { matchKernel } from './kernels.ts';
+import { describeRelapse } from './nextboot.ts';
 import type { NodeView } from './observe.ts';
 import { chooseWay } from './ways.ts';
 import type { Decision } from './ways.ts';
@@ -79,7 +80,7 @@ function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy:
   const { entry } = match;
   switch (entry.state) {
     case 'Fixed':
-      return { kernelPatch, action: 'None', reason: KERNEL_FIXED, message: `kernel ${report.kernel.release} has the fix` };
+      return { kernelPatch, action: 'None', reason: KERNEL_FIXED, message: describeFixed(kernelPatch, report) };
     case 'NotAffected':
       return { kernelPatch, action: 'None', reason: 'KernelNotAffected', message: `kernel ${report.kernel.release} is not affected` };
     case 'UnderInvestigation':
@@ -91,10 +92,16 @@ function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy:
   }
 }
 
+function describeFixed({ spec }: KernelPatch, report: NodeKernelStatus): string {
+  const { release } = report.kernel;
+  const relapse = describeRelapse(release, spec, report);
+  return `kernel ${release} has the fix${relapse ? `; ${relapse}` : ''}`;
+}
+
 function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
   const { withdrawn } = kernelPatch.spec;
   const consent = { policy: policy.metadata.name, maxDisruption: policy.spec.maxDisruption };
-  const decision = chooseWay(entry, withdrawn, report, consent);
+  const decision = chooseWay(entry, kernelPatch.spec, report, consent);
   const { action, reason, message, needs } = decision;
   const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
   const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: policy.spec.livePatch.transitionSeconds });

@@ -6,7 +6,8 @@ import { parseModule, releaseOf } from '../../kernel/elf.ts';
 import type { ModuleInfo } from '../../kernel/elf.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
-import type { Entry, Host, RunResult } from '../../kernel/host.ts';
+import type { Entry, FileState, Host, RunResult } from '../../kernel/host.ts';
+import { debianBoot } from './boot.ts';
 import { SimulatedDisk, unwritable } from './disk.ts';
 import type { WriteFate } from './disk.ts';
 import { someFacts } from './facts.ts';
@@ -78,6 +79,8 @@ export class SimulatedMachine {
   readonly #modules = new Map<string, SimulatedModule>();
   /** Messages of the kernel log, with the second they came in. */
   readonly log: { readonly at: number; readonly text: string }[] = [];
+  readonly #versions = new WeakMap<Buffer, number>();
+  #written = 0;
   #bootedAt = 0;
   #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
@@ -99,13 +102,12 @@ export class SimulatedMachine {
       '/proc/sys/kernel/modules_disabled': '0',
       '/sys/kernel/security/lockdown': '[none] integrity confidentiality',
       '/sys/module/module/parameters/sig_enforce': 'N',
-      [`/boot/vmlinuz-${release}`]: '',
-      [`/lib/modules/${release}/modules.dep`]: '',
       '/sys/kernel/livepatch/': '',
       '/run/systemd/system/': '',
     };
     for (const [path, text] of Object.entries(facts)) this.set(path, text);
     this.files.set('/sys/kernel/notes', buildIDNote(buildID));
+    for (const [path, bytes] of debianBoot([release])) this.files.set(path, bytes);
   }
 
   set(path: string, text: string): void {
@@ -168,6 +170,8 @@ export class SimulatedMachine {
     return {
       littleEndian: true,
       read: async (path, limitBytes) => this.#read(path, limitBytes),
+      readStart: async (path, bytes) => this.#read(path, Infinity)?.subarray(0, bytes),
+      stat: async (path) => this.#stat(path),
       scan: async (path, limitBytes, visit) => {
         const bytes = this.#read(path, limitBytes);
         if (bytes !== undefined) visit(bytes);
@@ -277,6 +281,15 @@ export class SimulatedMachine {
     const bytes = this.#sysfs().get(path) ?? this.files.get(path);
     if (bytes !== undefined && bytes.length > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
     return bytes;
+  }
+
+  /** A file that is written anew has another buffer. */
+  #stat(path: string): FileState | undefined {
+    const bytes = this.#read(path, Infinity);
+    if (bytes === undefined) return undefined;
+    const version = this.#versions.get(bytes) ?? (this.#written += 1);
+    this.#versions.set(bytes, version);
+    return { bytes: bytes.length, version: String(version) };
   }
 
   #list(path: string): readonly Entry[] | undefined {

@@ -45,12 +45,17 @@ export function aPolicy(spec: object = {}, fields: { readonly name?: string; rea
   return { metadata: { name, uid: `uid-${name}`, generation: 1, resourceVersion: '1', creationTimestamp: created }, spec: PatchPolicySpec.parse(spec), ...(status && { status }) };
 }
 
+export function startsNext(release: string): NonNullable<NodeKernelStatus['nextBoot']> {
+  return { release, source: '/boot/grub/grub.cfg', message: release === 'unknown' ? 'line 7 has the command "configfile", which is not read' : 'GRUB starts "Debian GNU/Linux"' };
+}
+
 export function aReport(fields: Omit<Partial<NodeKernelStatus>, 'kernel'> & { readonly kernel?: Partial<NodeKernelStatus['kernel']> } = {}): NodeKernelStatus {
   return {
     observedGeneration: 1,
     agentVersion: '0.1.0',
     bootID: 'boot-1',
     installedKernels: [RELEASE],
+    nextBoot: startsNext(RELEASE),
     state: 'Idle',
     active: '',
     livePatches: [],
