@@ -4,7 +4,6 @@
  */
 import type { Logger } from 'pino';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
-import type { FindKernel } from '../kernel/bootfiles.ts';
 import { makeBootLayoutReader } from '../kernel/boot/layout.ts';
 import type { BootLayout } from '../kernel/boot/layout.ts';
 import { codeOf } from '../kernel/errors.ts';
@@ -45,7 +44,6 @@ export interface AgentOptions {
   readonly isRemoved: () => Promise<boolean>;
   readonly bootFiles: BootFiles;
   /** Where the files of an installed kernel are. */
-  readonly findKernel: FindKernel;
   readonly agentVersion: string;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
@@ -60,14 +58,14 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, findKernel, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
   const bootLayout = makeBootLayoutReader(host);
   const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
   const machine: Machine = { host, clock, journal };
-  const reboots = makeRebootKeeper({ ...machine, findKernel }, log);
+  const reboots = makeRebootKeeper(machine, log);
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;

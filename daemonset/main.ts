@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
-import { findKernelFiles } from '../kernel/bootfiles.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { realHost } from '../kernel/host.ts';
 import { createAgent } from './agent.ts';
@@ -45,7 +44,6 @@ async function main(config: Config): Promise<void> {
     writeStatus: (status) => api.patchStatus(status),
     isRemoved: () => isRemoved(api, clock, log),
     bootFiles: { loader: bootFile('load.sh'), unit: bootFile('kernelpatch-boot.service') },
-    findKernel: findKernelFiles,
     agentVersion: packageJson.version,
     log,
     metrics,

@@ -12,7 +12,7 @@ import { describeHardware, isOver } from './outcome.ts';
 import { holdsLivePatches, lookAgainIn, nextRebootStep } from './rules.ts';
 import type { RebootView } from './rules.ts';
 import { runRebootStep } from './run.ts';
-import type { RebootMachine } from './run.ts';
+import type { Machine } from '../run.ts';
 import { REBOOT_STEPS } from './steps.ts';
 import type { RebootStep } from './steps.ts';
 
@@ -47,7 +47,7 @@ export interface RebootKeeper {
   remove(bootID: string): Promise<void>;
 }
 
-export function makeRebootKeeper(machine: RebootMachine, log: Logger): RebootKeeper {
+export function makeRebootKeeper(machine: Machine, log: Logger): RebootKeeper {
   const { host, clock, journal } = machine;
   let memory: RebootMemory | undefined;
 

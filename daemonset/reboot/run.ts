@@ -1,6 +1,6 @@
 /** Carries out one step of a reboot. What may take the node down is in the journal before it is asked for. */
 import type { RebootOrder } from '../../crds/nodekernel.ts';
-import type { FindKernel } from '../../kernel/bootfiles.ts';
+import { findKernelFiles } from '../../kernel/boot/find.ts';
 import { timestamp } from '../../kernel/clock.ts';
 import { mergeCommandLine } from '../../kernel/cmdline.ts';
 import type { Failure } from '../../kernel/errno.ts';
@@ -20,17 +20,13 @@ import { describeStuck, isExpired } from './rules.ts';
 import type { RebootView } from './rules.ts';
 import type { RebootStepName } from './steps.ts';
 
-export interface RebootMachine extends Machine {
-  readonly findKernel: FindKernel;
-}
-
-type Effect = (machine: RebootMachine, view: RebootView, order: RebootOrder) => Promise<RebootMemory>;
+type Effect = (machine: Machine, view: RebootView, order: RebootOrder) => Promise<RebootMemory>;
 
 /**
  * The step has been tried once; the memory returned says what it told. Steps that wait, and final ones, change nothing. A failure of the journal, of a program or of the node's disk is a refusal: it is
  * tried again while the order stands.
  */
-export async function runRebootStep(machine: RebootMachine, view: RebootView, name: RebootStepName): Promise<RebootMemory> {
+export async function runRebootStep(machine: Machine, view: RebootView, name: RebootStepName): Promise<RebootMemory> {
   try {
     if (name === 'Unstage') return await unstage(machine, view);
     if (name === 'StayUp') return await stayUp(machine, view);
@@ -45,7 +41,7 @@ export async function runRebootStep(machine: RebootMachine, view: RebootView, na
 
 const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Stage: stage, GoDown: down };
 
-async function stage(machine: RebootMachine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
+async function stage(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
   const { host, clock, journal } = machine;
   const refusal = (await refuseShutdown(host)) ?? refuseJournal(journal.unreadable);
   if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
@@ -62,10 +58,10 @@ async function stage(machine: RebootMachine, { memory, running }: RebootView, or
 }
 
 /** All that is needed for a kexec, or why it can not be had. */
-async function prepare({ host, findKernel }: RebootMachine, { id, release }: RebootOrder): Promise<{ readonly files: KernelFiles; readonly commandLine: string } | Failure> {
+async function prepare({ host }: Machine, { id, release }: RebootOrder): Promise<{ readonly files: KernelFiles; readonly commandLine: string } | Failure> {
   const refusal = refuseKexec(await readKexecFacts(host));
   if (refusal !== undefined) return refusal;
-  const files = await findKernel(host, release);
+  const files = await findKernelFiles(host, release);
   if ('reason' in files) return files;
   const running = await readCommandLine(host);
   if (running === undefined) return { reason: 'CommandLineUnreadable', message: 'the command line of the running kernel (/proc/cmdline) can not be read, or is no text, so it can not be given to the next one', retry: true };
@@ -89,7 +85,7 @@ function standInTheWay(memory: RebootMemory, failure: Failure, now: number): Reb
 }
 
 /** The record goes last: until then the next agent knows that there may be an image. */
-async function unstage({ host, clock, journal }: RebootMachine, { memory }: RebootView): Promise<RebootMemory> {
+async function unstage({ host, clock, journal }: Machine, { memory }: RebootView): Promise<RebootMemory> {
   if (journal.reboot?.method === 'Kexec' && (await readStaged(host)) !== 'off') {
     const answer = await unstageKernel(host);
     if (!answer.ok) return refused(memory, describeUnstageError(answer.errno, await readKexecFacts(host), answer.stderr), clock.monotonic());
@@ -99,7 +95,7 @@ async function unstage({ host, clock, journal }: RebootMachine, { memory }: Rebo
 }
 
 /** Everything that can stop it is looked at once more, since draining the node has taken its time. */
-async function down(machine: RebootMachine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
+async function down(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
   const { host, clock, journal } = machine;
   if (isExpired(order, clock.now())) return memory;
   const refusal = await refuseShutdown(host);
@@ -122,14 +118,14 @@ async function tell(host: Host, { method }: RebootOrder): Promise<Failure | unde
   }
 }
 
-async function stayUp(machine: RebootMachine, { memory }: RebootView): Promise<RebootMemory> {
+async function stayUp(machine: Machine, { memory }: RebootView): Promise<RebootMemory> {
   const { reboot } = machine.journal;
   if (reboot !== undefined) await backToStaged(machine, reboot);
   return failed(staysUp(memory), { reason: 'ShutdownStuck', message: describeStuck(), retry: false }, machine.clock.monotonic());
 }
 
 /** The node counts as staying up: a later boot is not held against this order. */
-async function backToStaged(machine: RebootMachine, reboot: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>): Promise<void> {
+async function backToStaged(machine: Machine, reboot: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>): Promise<void> {
   if (reboot.method === 'Firmware') await machine.journal.forgetReboot();
   else await machine.journal.record(recordOf('Staging', reboot, machine));
 }

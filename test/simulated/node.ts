@@ -6,7 +6,6 @@ import { createAgent } from '../../daemonset/agent.ts';
 import type { Agent } from '../../daemonset/agent.ts';
 import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
-import { findKernelFiles } from '../../kernel/bootfiles.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { someFacts } from './facts.ts';
@@ -146,7 +145,6 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
         writeStatus: (status) => own.effect(() => writeStatus(status)),
         isRemoved: async () => node.removed,
         bootFiles: BOOT_FILES,
-        findKernel: findKernelFiles,
         agentVersion: '0.1.0',
         log: pino({ level: 'silent' }),
         metrics: createMetrics(),
