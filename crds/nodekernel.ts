@@ -21,6 +21,27 @@ const cveId = () => z.string().check(z.maxLength(24));
 
 const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), doc("liftQuarantine is the KernelPatch's word by which quarantines of this file are lifted, if any."));
 
+const DrainPreview = z
+  .object({
+    evict: z.int().check(z.minimum(0), doc('evict is how many pods would go: evicted, or being deleted already.')),
+    leave: z.int().check(z.minimum(0), doc('leave is how many running pods would stay until the node goes down: those of DaemonSets, static pods, and those that drain.podSelector of the policy does not select.')),
+    blockedPods: z.int().check(z.minimum(0), doc('blockedPods is how many pods would not go as things are; blocked says why.')),
+    blocked: z
+      .array(
+        z
+          .object({
+            pod: z.string().check(z.maxLength(512), doc('pod is namespace/name.')),
+            reason: reason(),
+            pdb: z.optional(z.string().check(z.maxLength(1024), doc('pdb is namespace/name of the PodDisruptionBudget that holds it; of all of them, with commas, when there are several.'))),
+            message: message(),
+          })
+          .check(doc('Why one pod would not go.')),
+      )
+      .check(z.maxLength(10), doc('blocked are the first ten reasons why pods would not go.', { listType: 'atomic' })),
+  })
+  .check(doc('drain is what a drain of the node would do, where action is Kexec or Reboot; looked at every 5 minutes.'));
+export type DrainPreview = z.infer<typeof DrainPreview>;
+
 const Plan = z
   .object({
     policy: z.string().check(z.maxLength(253), doc('policy is the PatchPolicy the node belongs to.')),
@@ -29,6 +50,7 @@ const Plan = z
     action: z.enum(ACTIONS).check(doc('action is what fixes this node with the least disruption: Unknown, None, LivePatch, Kexec, Reboot or Blocked.')),
     reason: reason(),
     message: message(),
+    drain: z.optional(DrainPreview),
     patches: z
       .array(
         z

@@ -14,6 +14,29 @@ const nodeCount = (name: string, description: string) =>
 export const MODES = ['Apply', 'Plan'] as const;
 export type Mode = (typeof MODES)[number];
 
+/** What becomes of a drain that has not ended in time. */
+export const ON_DRAIN_TIMEOUT = ['Park', 'Wait', 'Delete'] as const;
+
+const Drain = z
+  .object({
+    timeoutSeconds: z._default(z.int().check(z.minimum(30), z.maximum(86_400), doc('timeoutSeconds is how long a drain may last before onTimeout.')), 900),
+    onTimeout: z
+      ._default(z.enum(ON_DRAIN_TIMEOUT), 'Park')
+      .check(doc('onTimeout is Park: uncordon the node, go on with others and come back; Wait: stay, for as long as it takes; or Delete: delete the pods that PodDisruptionBudgets and annotations hold. Delete never passes over force and deleteEmptyDirData.')),
+    deleteEmptyDirData: z._default(z.boolean(), false).check(doc('deleteEmptyDirData: true lets pods with emptyDir volumes go, and what is in these is lost.')),
+    force: z._default(z.boolean(), false).check(doc('force: true lets pods go that no controller makes again elsewhere.')),
+    gracePeriodSeconds: z.optional(
+      z.int().check(z.minimum(1), z.maximum(86_400), doc("gracePeriodSeconds is how long each pod has to end; without it the pod's own terminationGracePeriodSeconds. 0 is refused: the API server would forget pods that still run.")),
+    ),
+    podSelector: z.optional(labelSelector('podSelector selects the pods that are evicted, by their labels; others stay until the node goes down. Without it all are.')),
+    skipWaitForDeleteTimeoutSeconds: z._default(
+      z.int().check(z.minimum(0), z.maximum(86_400), doc('skipWaitForDeleteTimeoutSeconds: a pod that should have ended this long ago and has not is waited for no more; 0 waits.')),
+      0,
+    ),
+  })
+  .check(doc('drain says how the pods of a node are moved before it boots; names and defaults are those of kubectl drain. Pods of DaemonSets and static pods always stay.'));
+export type DrainOptions = z.infer<typeof Drain>;
+
 export const PatchPolicySpec = z
   .object({
     nodeSelector: z._default(labelSelector('nodeSelector selects nodes by their labels; {} is every node. A node that several policies select belongs to the oldest of them.'), {}),
@@ -51,6 +74,7 @@ export const PatchPolicySpec = z
         .check(doc('livePatch says how live patches are loaded.')),
       { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
+    drain: z._default(Drain, { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 }),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;
