@@ -148,6 +148,13 @@ export const KernelPatchSpec = z
         doc('liftQuarantine lets nodes that hold a live patch of this KernelPatch back after a crash try it once more: any word, as a ticket or a date. It counts once on each node; another word counts again.'),
       ),
     ),
+    retryReboot: z.optional(
+      z.string().check(
+        z.minLength(1),
+        z.maxLength(64),
+        doc('retryReboot lets nodes that failed to boot into the fixed kernel try once more: any word, as a ticket or a date. It counts once on each node; another word counts again.'),
+      ),
+    ),
     kernels: z
       .array(KernelEntry)
       .check(

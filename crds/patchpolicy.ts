@@ -11,6 +11,9 @@ const nodeCount = (name: string, description: string) =>
     doc(description, { patternMessage: `${name} must be a number of nodes from "1" to "9999", or a share from "1%" to "100%"` }),
   );
 
+/** What becomes of a node that can not kexec. */
+export const ON_KEXEC_FAILURE = ['Firmware', 'Block'] as const;
+
 export const MODES = ['Apply', 'Plan'] as const;
 export type Mode = (typeof MODES)[number];
 
@@ -37,6 +40,18 @@ const Drain = z
   .check(doc('drain says how the pods of a node are moved before it boots; names and defaults are those of kubectl drain. Pods of DaemonSets and static pods always stay.'));
 export type DrainOptions = z.infer<typeof Drain>;
 
+const Reboot = z
+  .object({
+    timeoutSeconds: z._default(
+      z.int().check(z.minimum(60), z.maximum(86_400), doc('timeoutSeconds is how long a node may take from going down until it is Ready again and has proven its kernel; then it counts as failed. 600: a server\'s firmware alone takes two to five minutes.')),
+      600,
+    ),
+    onKexecFailure: z
+      ._default(z.enum(ON_KEXEC_FAILURE), 'Firmware')
+      .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel. Block: it is Blocked.')),
+  })
+  .check(doc('reboot says how nodes boot into a fixed kernel.'));
+
 export const PatchPolicySpec = z
   .object({
     nodeSelector: z._default(labelSelector('nodeSelector selects nodes by their labels; {} is every node. A node that several policies select belongs to the oldest of them.'), {}),
@@ -49,13 +64,14 @@ export const PatchPolicySpec = z
       z
         .object({
           maxInFlight: z._default(nodeCount('maxInFlight', 'maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
+          maxUnavailable: z._default(nodeCount('maxUnavailable', 'maxUnavailable is how many nodes may be drained and booting at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '1'),
           failureBudget: z._default(
-            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load is no failure.')),
+            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load, or before the node goes down, is no failure.')),
             1,
           ),
         })
         .check(doc('rollout paces the changes.')),
-      { maxInFlight: '25%', failureBudget: 1 },
+      { maxInFlight: '25%', maxUnavailable: '1', failureBudget: 1 },
     ),
     livePatch: z._default(
       z
@@ -75,6 +91,7 @@ export const PatchPolicySpec = z
       { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
     drain: z._default(Drain, { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 }),
+    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware' }),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;
@@ -104,6 +121,19 @@ export const PatchPolicyStatus = z
             .check(doc('A node that may change its live patches now.')),
         )
         .check(z.maxLength(5000), doc('slots are the nodes that may change their live patches now; taken by compare-and-swap before an intent is published.', { listMapKeys: ['node'] })),
+    ),
+    rebootSlots: z.optional(
+      z
+        .array(
+          z
+            .object({
+              node: z.string().check(z.maxLength(253), doc('node holds the slot.')),
+              order: z.string().check(z.maxLength(63), doc('order is the id of the order in its NodeKernel.')),
+              since: z.string().check(z.maxLength(64), doc('since is when the slot was taken, RFC 3339.')),
+            })
+            .check(doc('A node that may be out of service now.')),
+        )
+        .check(z.maxLength(5000), doc('rebootSlots are the nodes that are being made ready for a reboot, drained or booting; taken by compare-and-swap before an order is published.', { listMapKeys: ['node'] })),
     ),
     conditions: conditions(),
   })

@@ -2,7 +2,10 @@
 import { DISRUPTIONS } from '../crds/common.ts';
 import type { Disruption } from '../crds/common.ts';
 import type { KernelEntry, KernelPatchSpec } from '../crds/kernelpatch.ts';
-import type { Action, NodeKernelStatus } from '../crds/nodekernel.ts';
+import type { Action, NodeKernelStatus, RebootOrder } from '../crds/nodekernel.ts';
+import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
+import { kexecFailureOf } from './hardware.ts';
+import type { KexecFailures } from './hardware.ts';
 import { describeRelapse, judgeNextBoot } from './nextboot.ts';
 
 export interface Decision {
@@ -22,6 +25,14 @@ type Possible = Way & { kind: 'Works' | 'Unknown' };
 export interface Consent {
   readonly policy: string;
   readonly maxDisruption: Disruption;
+  readonly onKexecFailure: PatchPolicySpec['reboot']['onKexecFailure'];
+}
+
+/** What reboots have come to, on this node and on others. */
+export interface Experience {
+  /** The order that the node has, or had last. */
+  readonly order: RebootOrder | undefined;
+  readonly kexecFailures: KexecFailures;
 }
 
 /**
@@ -29,11 +40,17 @@ export interface Consent {
  * all later ways are more disruptive. A missing fact ends the search, since the way it is about might be the least disruptive one; where the policy
  * would not allow it anyway, the node is Blocked whatever the fact is.
  */
-export function chooseWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus, consent: Consent): Decision {
-  const ways = [livePatchWay(entry, spec, report), kexecWay(entry, spec, report), rebootWay(entry, report)] as const;
+export function chooseWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus, consent: Consent, experience: Experience): Decision {
+  const ways = [livePatchWay(entry, spec, report), kexecWay(entry, spec, report, experience), rebootWay(entry, report)] as const;
   const way = ways.find((each): each is Possible => each.kind !== 'Cannot');
   if (way === undefined) return stuck(entry, ways, consent);
   if (!allowed(way.action, consent)) return forbidden(way, ways[1], consent);
+  if (way.action === 'Reboot' && consent.onKexecFailure === 'Block') return noFallback(way, ways[1], consent);
+  if (way.action === 'Kexec') return fallBack(ways[2], report, consent, experience) ?? asDecided(way);
+  return asDecided(way);
+}
+
+function asDecided(way: Possible): Decision {
   return { action: way.kind === 'Works' ? way.action : 'Unknown', reason: way.reason, message: way.message };
 }
 
@@ -59,6 +76,17 @@ function forbidden(way: Possible, kexec: Way, consent: Consent): Decision {
     return { action: 'Blocked', reason: kexec.reason, message: `${kexec.message}; ${ask}`, needs: way.action };
   }
   return { action: 'Blocked', reason: 'DisruptionNotAllowed', message: ask, needs: way.action };
+}
+
+function noFallback(way: Possible, kexec: Way, { policy }: Consent): Decision {
+  return { action: 'Blocked', reason: kexec.reason, message: `${kexec.message}; PatchPolicy ${policy} has reboot.onKexecFailure: Block: set Firmware there, or boot the node by hand`, needs: way.action };
+}
+
+/** The node has refused the kexec in this boot, and may boot by its firmware instead. */
+function fallBack(reboot: Way, { bootID }: NodeKernelStatus, consent: Consent, { order }: Experience): Decision | undefined {
+  if (reboot.kind !== 'Works' || consent.onKexecFailure === 'Block' || !allowed('Reboot', consent) || order?.bootID !== bootID) return undefined;
+  const refused = order.method === 'Kexec' && order.phase === 'Refused' ? order.reason : order.kexecRefused;
+  return refused === undefined ? undefined : { action: 'Reboot', reason: 'KexecRefused', message: `the node has refused a kexec (${refused}); ${reboot.message}` };
 }
 
 /**
@@ -89,8 +117,12 @@ function installedWay(entry: KernelEntry, report: NodeKernelStatus, boot: (targe
   return fault ? { kind: 'Cannot', reason: `Target${fault.reason}`, message: `the fixed kernel ${target} would not boot: ${fault.message}` } : boot(target);
 }
 
-function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus): Way {
+function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus, { order, kexecFailures }: Experience): Way {
   return installedWay(entry, report, (target) => {
+    const failed = kexecFailureOf(report, kexecFailures);
+    if (failed && (spec.retryReboot === undefined || order?.retry === spec.retryReboot)) {
+      return { kind: 'Cannot', reason: 'KexecFailedOnHardware', message: `a kexec into ${failed.release} on node ${failed.node}, the same kind of machine, came back by the firmware: set a new word as spec.retryReboot of the KernelPatch to try it once more` };
+    }
     switch (report.kernel.kexec) {
       case 'Available':
         return { kind: 'Works', action: 'Kexec', reason: 'KexecAvailable', message: [`a kexec into the installed kernel ${target} fixes it`, ...warnOf(target, spec, report)].join('; ') };

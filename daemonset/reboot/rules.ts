@@ -64,6 +64,7 @@ function aimOf({ order, running, date }: RebootView): Aim {
       return 'Down';
     case 'Returning':
     case 'Parked':
+    case 'Refused':
     case 'Failed':
       return 'Up';
     default:

@@ -99,6 +99,7 @@ export function anOrder(changes: Partial<RebootOrder> = {}): RebootOrder {
     notAfter: '2026-11-24T01:00:00Z',
     phase: 'Staging',
     since: '2026-11-24T00:00:00Z',
+    reason: 'Staging',
     message: 'no live patch fits',
     ...changes,
   };

@@ -28,7 +28,7 @@ function aCandidate(name: string, { published = false, state, current = true, sl
 }
 
 function decided(candidates: readonly Candidate[], maxInFlight = '1', failureBudget = 1) {
-  const rollout = decideRollout(candidates, { maxInFlight, failureBudget, transitionSeconds: 75 }, [], NOW);
+  const rollout = decideRollout(candidates, { maxUnavailable: '1', maxInFlight, failureBudget, transitionSeconds: 75 }, [], NOW);
   return { slots: [...rollout.slots.values()], granted: [...rollout.granted], halted: [...rollout.halts.keys()], nextDeadline: rollout.nextDeadline, rollout };
 }
 

@@ -1,0 +1,242 @@
+/**
+ * The reboot of one node, pure: its phases, each with what ends it, a deadline by the operator's clock, and an inverse. The order stands in the NodeKernel, so whoever leads next goes on
+ * from there.
+ *
+ *   Staging    the agent has the kernel ready; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused, Failed
+ *   Draining   the node is cordoned, its pods go                      -> Rebooting when they have; Parked, Refused
+ *   Rebooting  the agent takes the node down                          -> Returning when another boot is seen; Failed
+ *   Returning  the node is back                                       -> gone when the agent has proven it and the node is Ready; Failed
+ *   Parked     given back until the deadline                          -> a new order
+ *   Refused    the node can not do it; it is as it was                -> a new order, by the firmware where the policy lets it, or after the deadline
+ *   Failed     given up; counts for the failure budget                -> a new order once the KernelPatch asks for another kernel, or for another try
+ *
+ * An order whose reason to be is gone is taken back in every phase in which the node has not been told to go down.
+ */
+import { createHash } from 'node:crypto';
+import type { NodeKernel, RebootOrder, RebootPhase, RebootReport } from '../crds/nodekernel.ts';
+import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
+import type { NodeView } from './observe.ts';
+import { clip } from './plan.ts';
+import { instant } from './rollout.ts';
+import type { Target } from './target.ts';
+
+/** 3 min: checking and loading a kernel takes some seconds, on a busy node with a slow disk a minute. */
+const STAGING_SECONDS = 180;
+/** 2 min: an agent goes down within a second of being told; one that was away meanwhile does it no more. */
+const GO_SECONDS = 120;
+/** 5 min between two tries of a node that could not be drained: long enough for a Deployment to have become healthy, and for other nodes to have their turn. */
+const PARK_SECONDS = 300;
+
+/** 7 days, for a drain that waits. */
+const WAIT_SECONDS = 604_800;
+/** 10 min until a node that could not do it is asked again: somebody may have mended it, and a try costs it four writes. */
+const REFUSED_SECONDS = 600;
+
+/** How the drain of a node for its order stands. Possible, Blocked: of a simulation; nothing was touched. */
+export type DrainState =
+  | { readonly kind: 'Possible' | 'Drained' }
+  | { readonly kind: 'Blocked' | 'Draining' | 'Parked'; readonly message: string };
+
+export interface RebootView {
+  readonly node: NodeView;
+  readonly nodeKernel: NodeKernel;
+  /** What the node is to boot into, as things are now; undefined: nothing, or nobody consents. */
+  readonly target: Target | undefined;
+  /** The KernelPatch's word by which a failed one is tried again. */
+  readonly retry: string | undefined;
+  readonly policy: Pick<PatchPolicySpec, 'drain' | 'reboot'>;
+  /** Of the order that stands; undefined until it was looked at. */
+  readonly drain: DrainState | undefined;
+  readonly now: number;
+}
+
+/** The node may be out of service: it holds a slot of maxUnavailable. */
+const ACTIVE: ReadonlySet<RebootPhase> = new Set(['Staging', 'Draining', 'Rebooting', 'Returning']);
+/** The node takes no new pods. */
+const CORDONED: ReadonlySet<RebootPhase> = new Set(['Draining', 'Rebooting', 'Returning']);
+
+export const isActive = (order: RebootOrder | undefined): order is RebootOrder => order !== undefined && ACTIVE.has(order.phase);
+export const isCordoned = (order: RebootOrder | undefined): boolean => order !== undefined && CORDONED.has(order.phase);
+
+/** What is to be found out about the node's pods for its order. */
+export function wantedDrain({ nodeKernel }: Pick<RebootView, 'nodeKernel'>): 'Simulate' | 'Drain' | undefined {
+  const order = nodeKernel.spec.reboot;
+  if (order?.phase === 'Draining') return 'Drain';
+  return order?.phase === 'Staging' && reportOf(nodeKernel, order)?.state === 'Staged' ? 'Simulate' : undefined;
+}
+
+/** True when a slot is all that a new order for the node waits for. */
+export function mayBegin({ nodeKernel, target, retry, now }: RebootView): boolean {
+  const order = nodeKernel.spec.reboot;
+  if (target === undefined) return false;
+  if (order === undefined) return true;
+  switch (order.phase) {
+    case 'Parked':
+      return isOver(order, now);
+    case 'Refused':
+      return isOver(order, now) || isOtherTry(order, target, retry) || fallsBack(order, target, nodeKernel);
+    case 'Failed':
+      return isOtherTry(order, target, retry);
+    default:
+      return false;
+  }
+}
+
+function isOtherTry(order: RebootOrder, target: Target, retry: string | undefined): boolean {
+  return target.release !== order.release || retry !== order.retry;
+}
+
+/** A kexec that was refused in this boot gives way to the firmware, once. */
+function fallsBack(order: RebootOrder, { method }: Target, { status }: NodeKernel): boolean {
+  return order.method === 'Kexec' && method === 'Firmware' && order.bootID === status?.bootID;
+}
+
+/** A new order, in its first phase. Its id is that of no other: it is made of the node and the instant. */
+export function beginOrder({ node, nodeKernel, retry, now, policy }: RebootView, target: Target): RebootOrder {
+  const before = nodeKernel.spec.reboot;
+  const order: Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'> = {
+    id: createHash('sha256').update(`${node.uid} ${now}`).digest('hex').slice(0, 16),
+    ...target,
+    bootID: nodeKernel.status?.bootID ?? 'unknown',
+    notAfter: instant(now + (STAGING_SECONDS + longestDrain(policy)) * 1000),
+    ...(retry !== undefined && { retry }),
+    ...(before?.phase === 'Refused' && fallsBack(before, target, nodeKernel) && { kexecRefused: before.reason }),
+  };
+  return enter(order, 'Staging', { now, seconds: STAGING_SECONDS, reason: 'Staging', message: `kernel ${target.release} is being made ready; the node is not cordoned yet` });
+}
+
+/** The order as it is to be; undefined: it goes, and the node is as it would be without it. */
+export function nextOrder(view: RebootView): RebootOrder | undefined {
+  const order = view.nodeKernel.spec.reboot;
+  if (order === undefined) return undefined;
+  switch (order.phase) {
+    case 'Staging':
+      return isUnwanted(order, view) ? undefined : fromStaging(order, view);
+    case 'Draining':
+      return isUnwanted(order, view) ? undefined : fromDraining(order, view);
+    case 'Rebooting':
+      return fromRebooting(order, view);
+    case 'Returning':
+      return fromReturning(order, view);
+    case 'Parked':
+    case 'Refused':
+    case 'Failed':
+      return view.target === undefined && !isSilent(view) ? undefined : order;
+    default:
+      return order.phase satisfies never;
+  }
+}
+
+/** Nobody wants it any more, or it is about a boot that has ended meanwhile: then everything is looked at anew. */
+function isUnwanted(order: RebootOrder, { node, target }: RebootView): boolean {
+  const same = target !== undefined && target.release === order.release && target.method === order.method && target.buildID === order.buildID;
+  return !same || hasRebooted(order, node);
+}
+
+function hasRebooted({ bootID }: RebootOrder, node: NodeView): boolean {
+  return node.bootID !== '' && node.bootID !== bootID;
+}
+
+/** The agent has not reported of the boot that the kubelet runs in, so what the plan asks for is not known. */
+function isSilent({ node, nodeKernel }: RebootView): boolean {
+  return node.bootID !== '' && nodeKernel.status?.bootID !== node.bootID;
+}
+
+function reportOf({ status }: NodeKernel, { id }: RebootOrder): RebootReport | undefined {
+  return status?.reboot?.id === id ? status.reboot : undefined;
+}
+
+function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
+  const { nodeKernel, drain, now, policy } = view;
+  const report = reportOf(nodeKernel, order);
+  if (isGivenUp(report)) return refuse(order, now, report);
+  if (report?.state === 'Staged' && drain?.kind === 'Blocked') return park(order, now, drain.message);
+  if (report?.state === 'Staged' && drain?.kind === 'Possible') {
+    return enter(order, 'Draining', { now, seconds: drainSeconds(policy), reason: 'Draining', message: 'the node is cordoned and its pods are moved' });
+  }
+  if (isOver(order, now)) return fail(order, now, 'StagingTimedOut', `the agent did not have kernel ${order.release} ready by ${order.deadline}: see the pod of DaemonSet kernelpatch-agent on node ${view.node.name}`);
+  return report?.state === 'Staging' ? { ...order, message: clip(report.message) } : order;
+}
+
+/** In seconds. One that deletes in the end has as long again for that. One that waits is begun anew when its order has expired. */
+function longestDrain({ drain }: RebootView['policy']): number {
+  return drain.onTimeout === 'Wait' ? WAIT_SECONDS : 2 * drain.timeoutSeconds;
+}
+
+/** A drain that waits has no end of its own. */
+function drainSeconds({ drain }: RebootView['policy']): number | undefined {
+  return drain.onTimeout === 'Wait' ? undefined : drain.timeoutSeconds;
+}
+
+function fromDraining(order: RebootOrder, { nodeKernel, drain, now, policy }: RebootView): RebootOrder {
+  const report = reportOf(nodeKernel, order);
+  if (isGivenUp(report)) return refuse(order, now, report);
+  if (drain?.kind === 'Parked') return park(order, now, drain.message);
+  if (drain?.kind === 'Drained') {
+    const { timeoutSeconds } = policy.reboot;
+    const told = { ...order, notAfter: instant(now + Math.min(GO_SECONDS, timeoutSeconds) * 1000) };
+    return enter(told, 'Rebooting', { now, seconds: timeoutSeconds, reason: 'Rebooting', message: `all pods have gone; the node goes down into kernel ${order.release} and is to be back within ${timeoutSeconds} s` });
+  }
+  return drain?.kind === 'Draining' ? { ...order, message: clip(drain.message) } : order;
+}
+
+function fromRebooting(order: RebootOrder, { node, nodeKernel, now }: RebootView): RebootOrder {
+  if (hasRebooted(order, node)) return { ...order, phase: 'Returning', since: instant(now), reason: 'Returning', message: 'the node has booted; its report and its readiness are waited for' };
+  const report = reportOf(nodeKernel, order);
+  if (isGivenUp(report)) return refuse(order, now, report);
+  if (!isOver(order, now)) return order;
+  const state = report?.state === 'GoingDown' ? 'it went down and has not come back' : 'its agent did not say that it went down';
+  return fail(order, now, 'NotBack', `the node was to have booted by ${order.deadline}: ${state}; look at its console. It stays as it is, and other nodes go on as the failureBudget of the policy lets them`);
+}
+
+function fromReturning(order: RebootOrder, view: RebootView): RebootOrder | undefined {
+  const { node, nodeKernel, now } = view;
+  const report = isSilent(view) ? undefined : reportOf(nodeKernel, order);
+  switch (report?.state) {
+    case 'Proven':
+      if (node.ready) return undefined;
+      break;
+    case 'CameBackByFirmware':
+    case 'WrongKernel':
+      return fail(order, now, report.reason, report.message);
+    case 'OtherBoot':
+      return undefined;
+    default:
+  }
+  if (!isOver(order, now)) return order;
+  const missing = report === undefined ? 'its agent has not reported since' : 'it is not Ready';
+  return fail(order, now, 'NotReady', `the node has booted and was to be in service by ${order.deadline}: ${missing}. See its kubelet, and the pod of DaemonSet kernelpatch-agent there`);
+}
+
+function isOver({ deadline }: RebootOrder, now: number): boolean {
+  return deadline !== undefined && Date.parse(deadline) <= now;
+}
+
+interface Entry {
+  readonly now: number;
+  /** Until the phase is given up; undefined: it is not. */
+  readonly seconds: number | undefined;
+  readonly reason: string;
+  readonly message: string;
+}
+
+function enter({ deadline: _, ...order }: Partial<RebootOrder> & Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'>, phase: RebootPhase, { now, seconds, reason, message }: Entry): RebootOrder {
+  return { ...order, phase, since: instant(now), ...(seconds !== undefined && { deadline: instant(now + seconds * 1000) }), reason, message: clip(message) };
+}
+
+function park(order: RebootOrder, now: number, why: string): RebootOrder {
+  return enter(order, 'Parked', { now, seconds: PARK_SECONDS, reason: 'DrainParked', message: `the node can not be drained: ${why}` });
+}
+
+function refuse(order: RebootOrder, now: number, { reason, message }: RebootReport): RebootOrder {
+  return enter(order, 'Refused', { now, seconds: REFUSED_SECONDS, reason, message });
+}
+
+function fail(order: RebootOrder, now: number, reason: string, message: string): RebootOrder {
+  return enter(order, 'Failed', { now, seconds: undefined, reason, message });
+}
+
+/** The agent has not done it and will not; the node is up and as it was. */
+function isGivenUp(report: RebootReport | undefined): report is RebootReport & { readonly state: 'Refused' | 'Expired' } {
+  return report?.state === 'Refused' || report?.state === 'Expired';
+}

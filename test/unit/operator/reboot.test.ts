@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { RebootOrder, RebootReport } from '../../../crds/nodekernel.ts';
+import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
+import { beginOrder, isActive, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
+import type { DrainState, RebootView } from '../../../operator/reboot.ts';
+import { instant } from '../../../operator/rollout.ts';
+import type { Target } from '../../../operator/target.ts';
+import { FIXED_RELEASE, NOW, aNode, aNodeKernel, aReport } from './builders.ts';
+
+const TARGET: Target = { kernelPatch: 'fix-a', method: 'Kexec', release: FIXED_RELEASE };
+const SECOND = 1000;
+
+interface Fields {
+  readonly order?: RebootOrder;
+  readonly report?: RebootReport['state'] | Partial<RebootReport>;
+  readonly target?: Target | 'none';
+  readonly drain?: DrainState;
+  readonly now?: number;
+  /** Of the kubelet. */
+  readonly boot?: string;
+  /** Of the agent's report. */
+  readonly reportedBoot?: string;
+  readonly ready?: boolean;
+  readonly policy?: object;
+  readonly retry?: string;
+}
+
+function aRebootView({ order, report, target = TARGET, drain, now = NOW, boot = 'boot-1', reportedBoot = boot, ready = true, policy = {}, retry }: Fields = {}): RebootView {
+  const said = typeof report === 'string' ? { state: report } : report;
+  const reboot = said && { id: order?.id ?? '', state: 'Staged' as const, reason: 'AsSaid', message: 'as the agent says', since: instant(now), ...said };
+  return {
+    node: aNode('node-1', { bootID: boot, ready }),
+    nodeKernel: aNodeKernel('node-1', { spec: { ...(order && { reboot: order }) }, status: aReport({ bootID: reportedBoot, ...(reboot && { reboot }) }) }),
+    target: target === 'none' ? undefined : target,
+    retry,
+    policy: PatchPolicySpec.parse(policy),
+    drain,
+    now,
+  };
+}
+
+/** An order in a phase that was entered now. */
+function anOrder(phase: RebootOrder['phase'], fields: Partial<RebootOrder> = {}): RebootOrder {
+  return { ...beginOrder(aRebootView(), TARGET), phase, reason: phase, deadline: instant(NOW + 60 * SECOND), ...fields };
+}
+
+describe('the reboot of a node', () => {
+  it('goes from making the kernel ready over the drain, the boot and the return to its end', () => {
+    const begun = beginOrder(aRebootView(), TARGET);
+    assert.deepEqual([begun.phase, begun.bootID, begun.release, begun.method], ['Staging', 'boot-1', FIXED_RELEASE, 'Kexec']);
+
+    const ready = aRebootView({ order: begun, report: 'Staged' });
+    assert.equal(wantedDrain(ready), 'Simulate');
+    assert.equal(nextOrder(ready)?.phase, 'Staging', 'until the drain was simulated');
+    const draining = nextOrder({ ...ready, drain: { kind: 'Possible' } });
+    assert.equal(draining?.phase, 'Draining');
+
+    const busy = aRebootView({ order: draining as RebootOrder, report: 'Staged', drain: { kind: 'Draining', message: '2 pods are left: default/web-1 is ending' } });
+    assert.equal(wantedDrain(busy), 'Drain');
+    assert.equal(nextOrder(busy)?.message, '2 pods are left: default/web-1 is ending');
+    const rebooting = nextOrder({ ...busy, drain: { kind: 'Drained' } });
+    assert.deepEqual([rebooting?.phase, rebooting?.deadline, rebooting?.notAfter], ['Rebooting', instant(NOW + 600 * SECOND), instant(NOW + 120 * SECOND)]);
+
+    const down = aRebootView({ order: rebooting as RebootOrder, report: 'GoingDown', ready: false });
+    assert.deepEqual(nextOrder(down), rebooting);
+    const returning = nextOrder(aRebootView({ order: rebooting as RebootOrder, report: 'GoingDown', boot: 'boot-2', reportedBoot: 'boot-1' }));
+    assert.deepEqual([returning?.phase, returning?.deadline], ['Returning', rebooting?.deadline], 'the deadline is that of the whole outage');
+
+    const back = { order: returning as RebootOrder, report: 'Proven', boot: 'boot-2', target: 'none' } as const;
+    assert.equal(nextOrder(aRebootView({ ...back, ready: false }))?.phase, 'Returning', 'until the node is Ready');
+    assert.equal(nextOrder(aRebootView(back)), undefined);
+  });
+
+  it('has the node cordoned from the drain until it is back, and not before or after', () => {
+    const cordoned = (['Staging', 'Draining', 'Rebooting', 'Returning', 'Parked', 'Refused', 'Failed'] as const).filter((phase) => isCordoned(anOrder(phase)));
+    assert.deepEqual(cordoned, ['Draining', 'Rebooting', 'Returning']);
+  });
+
+  it('parks a node that can not be drained before it is cordoned, with the reason, and comes back to it', () => {
+    const blocked = { kind: 'Blocked', message: 'default/web-1: PodDisruptionBudget default/web allows 0 disruptions' } as const;
+    const parked = nextOrder(aRebootView({ order: anOrder('Staging'), report: 'Staged', drain: blocked }));
+    assert.deepEqual([parked?.phase, parked?.reason, isActive(parked)], ['Parked', 'DrainParked', false]);
+    assert.match(parked?.message ?? '', /PodDisruptionBudget default\/web allows 0/);
+    const later = (seconds: number) => mayBegin(aRebootView({ order: parked as RebootOrder, now: NOW + seconds * SECOND }));
+    assert.deepEqual([later(299), later(300)], [false, true]);
+  });
+
+  it('gives a node back whose drain has not ended in time', () => {
+    const parked = nextOrder(aRebootView({ order: anOrder('Draining'), report: 'Staged', drain: { kind: 'Parked', message: '1 pod is left' } }));
+    assert.equal(parked?.phase, 'Parked');
+  });
+
+  it('is refused by an agent that can not do it, and counts as no failure', () => {
+    for (const phase of ['Staging', 'Draining', 'Rebooting'] as const) {
+      const refused = nextOrder(aRebootView({ order: anOrder(phase), report: { state: 'Refused', reason: 'KexecDisabled', message: 'kexec_load_disabled is 1' } }));
+      assert.deepEqual([refused?.phase, refused?.reason, refused?.message], ['Refused', 'KexecDisabled', 'kexec_load_disabled is 1'], phase);
+    }
+  });
+
+  it('falls back to the firmware after a kexec that was refused in the same boot, at once', () => {
+    const firmware: Target = { ...TARGET, method: 'Firmware' };
+    const refused = anOrder('Refused', { reason: 'KexecDisabled' });
+    const view = aRebootView({ order: refused, target: firmware });
+    assert.equal(mayBegin(view), true);
+    assert.deepEqual([beginOrder(view, firmware).method, beginOrder(view, firmware).kexecRefused], ['Firmware', 'KexecDisabled']);
+    assert.equal(mayBegin(aRebootView({ order: refused })), false, 'the same is not tried at once');
+    assert.equal(mayBegin(aRebootView({ order: refused, now: NOW + 60 * SECOND })), true, 'but after its deadline');
+  });
+
+  it('fails when a phase outlasts its deadline, with what is missing', () => {
+    const late = NOW + 61 * SECOND;
+    const failed = (fields: Fields) => nextOrder(aRebootView({ ...fields, now: late }));
+    const reasons = [
+      failed({ order: anOrder('Staging'), report: 'Staging' }),
+      failed({ order: anOrder('Rebooting'), report: 'GoingDown', ready: false }),
+      failed({ order: anOrder('Returning'), boot: 'boot-2', reportedBoot: 'boot-1' }),
+      failed({ order: anOrder('Returning'), report: 'Proven', boot: 'boot-2', ready: false }),
+    ].map((order) => [order?.phase, order?.reason]);
+    assert.deepEqual(reasons, [['Failed', 'StagingTimedOut'], ['Failed', 'NotBack'], ['Failed', 'NotReady'], ['Failed', 'NotReady']]);
+    assert.equal(failed({ order: anOrder('Draining'), report: 'Staged', drain: { kind: 'Draining', message: '' } })?.phase, 'Draining', 'a drain is ended by its own step');
+  });
+
+  it('fails when another kernel runs than the one that was to, and is not tried again by itself', () => {
+    for (const state of ['CameBackByFirmware', 'WrongKernel'] as const) {
+      const failed = nextOrder(aRebootView({ order: anOrder('Returning'), report: { state, reason: state }, boot: 'boot-2' }));
+      assert.deepEqual([failed?.phase, failed?.reason], ['Failed', state]);
+      const day = NOW + 86_400 * SECOND;
+      const begins = (fields: Fields) => mayBegin(aRebootView({ order: failed as RebootOrder, boot: 'boot-2', now: day, ...fields }));
+      assert.equal(begins({}), false);
+      assert.equal(begins({ target: { ...TARGET, method: 'Firmware' } }), false);
+      assert.equal(begins({ retry: 'ticket-1' }), true, 'a person says so');
+      assert.equal(begins({ target: { ...TARGET, release: 'another' } }), true, 'another kernel is another story');
+    }
+  });
+
+  it('is taken back when nobody wants it any more, unless the node was told to go down', () => {
+    for (const phase of ['Staging', 'Draining', 'Parked', 'Refused', 'Failed'] as const) {
+      assert.equal(nextOrder(aRebootView({ order: anOrder(phase), report: 'Staged', target: 'none' })), undefined, phase);
+    }
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Rebooting'), report: 'Staged', target: 'none' }))?.phase, 'Rebooting');
+  });
+
+  it('is taken back when the node was booted by somebody else before it was told to', () => {
+    for (const phase of ['Staging', 'Draining'] as const) assert.equal(nextOrder(aRebootView({ order: anOrder(phase), boot: 'boot-2' })), undefined, phase);
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning'), report: 'OtherBoot', boot: 'boot-2' })), undefined);
+  });
+
+  it('stays what it is while the agent of a node that has booted is silent', () => {
+    for (const phase of ['Parked', 'Refused', 'Failed'] as const) {
+      assert.equal(nextOrder(aRebootView({ order: anOrder(phase), target: 'none', boot: 'boot-2', reportedBoot: 'boot-1' }))?.phase, phase);
+    }
+  });
+
+  it('gives each order an id of its own', () => {
+    const ids = [beginOrder(aRebootView(), TARGET), beginOrder(aRebootView({ now: NOW + 1 }), TARGET), beginOrder({ ...aRebootView(), node: aNode('node-2') }, TARGET)].map(({ id }) => id);
+    assert.equal(new Set(ids).size, 3);
+    for (const id of ids) assert.match(id, /^[0-9a-f]{16}$/);
+  });
+});
