@@ -9,6 +9,8 @@ import { decideIntent, startsSomething } from './intent.ts';
 import { MANAGED_BY, isOurs } from './labels.ts';
 import type { NodeView, View } from './observe.ts';
 import { planNode } from './plan.ts';
+import { askFor } from './preview.ts';
+import type { DrainAsk } from './preview.ts';
 import type { Slot } from './progress.ts';
 import { quarantinesOf } from './quarantine.ts';
 import type { Quarantines } from './quarantine.ts';
@@ -44,6 +46,8 @@ export interface Decisions {
   readonly kernelPatches: readonly StatusChange<KernelPatch, KernelPatchStatus>[];
   /** All of them, for the metrics. */
   readonly verdicts: readonly Verdict[];
+  /** Whose drains are to be looked at ahead. */
+  readonly drains: readonly DrainAsk[];
   /** When time alone changes a decision, in milliseconds since 1970. */
   readonly nextDeadline: number | undefined;
 }
@@ -63,6 +67,7 @@ export function decide(view: View): Decisions {
       .map((object) => ({ object, status: kernelPatchStatus(object, byPatch.get(object.metadata.name) ?? [], view.now) }))
       .filter(differs),
     verdicts,
+    drains: parts.flatMap(({ drains }) => drains),
     nextDeadline: earliest(parts.map((part) => part.nextDeadline), view.now),
   };
 }
@@ -87,7 +92,7 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
   const candidates = nodes.map((node): Candidate => {
     const nodeKernel = view.nodeKernels.get(node.name);
     const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
-    return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
+    return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
   });
   const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
   const judged = candidates.map((candidate) => ({ candidate, verdicts: judgeNode(candidate, rollout, view.now) }));
@@ -97,6 +102,7 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
     nodes: nodes.map(({ name }) => name),
     verdicts,
     holders,
+    drains: candidates.flatMap(({ plan }) => askFor(plan) ?? []),
     nextDeadline: earliest([rollout.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
     status: { object: policy, status: policyStatus(assignment, rollout, verdicts, view.now) },
     intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout, holders.get(candidate.plan.node)))),

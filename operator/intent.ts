@@ -1,6 +1,7 @@
 /** NodeKernel.spec as it is to be, pure. */
-import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
-import { describePlan } from './plan.ts';
+import type { DrainPreview, NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
+import { actionOf, describePlan } from './plan.ts';
+import { needsDrain } from './preview.ts';
 import { isPublished } from './progress.ts';
 import { startable } from './rollout.ts';
 import type { Candidate, Rollout } from './rollout.ts';
@@ -13,7 +14,12 @@ import type { Candidate, Rollout } from './rollout.ts';
 export function decideIntent(candidate: Candidate, rollout: Rollout, held: ReadonlySet<string> = new Set()): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
   const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
-  return { plan: describePlan(plan, held), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
+  return { plan: describePlan(plan, { held, drain: drainOf(candidate) }), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
+}
+
+/** What was seen last of a drain of the node, by this leader or one before, while the plan needs one. */
+function drainOf({ plan, nodeKernel, preview }: Candidate): DrainPreview | undefined {
+  return needsDrain(actionOf(plan.patches)) ? (preview ?? nodeKernel?.spec.plan?.drain) : undefined;
 }
 
 /** True when publishing the spec can make the agent change the kernel. */

@@ -6,12 +6,15 @@ import type { NodeKernel } from '../crds/nodekernel.ts';
 import { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import type { ObjectMeta } from '../crds/common.ts';
+import { readCordoning } from './cordon.ts';
+import type { Cordoning } from './cordon.ts';
 import type { KubeObject } from './kube/resources.ts';
+import type { Preview } from './preview.ts';
 import { isTainted } from './taint.ts';
 import type { Taint } from './taint.ts';
 
 /** What we need of a Node. Its resourceVersion is left out, so that a heartbeat changes nothing here. */
-export interface NodeView {
+export interface NodeView extends Cordoning {
   readonly name: string;
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -32,6 +35,8 @@ export interface View {
   readonly kernelPatches: readonly KernelPatch[];
   /** Oldest first. */
   readonly policies: readonly PatchPolicy[];
+  /** By node. */
+  readonly previews: ReadonlyMap<string, Preview>;
 }
 
 export interface Readable<T> {
@@ -43,6 +48,7 @@ export interface Caches {
   readonly nodeKernels: Readable<NodeKernel>;
   readonly kernelPatches: Readable<KernelPatch>;
   readonly policies: Readable<PatchPolicy>;
+  readonly previews: Readable<Preview>;
 }
 
 export function observe(caches: Caches, now: number): View {
@@ -52,6 +58,7 @@ export function observe(caches: Caches, now: number): View {
     nodeKernels: new Map(Array.from(caches.nodeKernels.values(), (nodeKernel) => [nodeKernel.metadata.name, nodeKernel])),
     kernelPatches: [...caches.kernelPatches.values()].sort(byAge),
     policies: [...caches.policies.values()].sort(byAge),
+    previews: new Map(Array.from(caches.previews.values(), (preview) => [preview.node, preview])),
   };
 }
 
@@ -65,7 +72,15 @@ export function byAge(a: { readonly metadata: ObjectMeta }, b: { readonly metada
 export function readNode(object: KubeObject): NodeView {
   const { name, uid = '', labels = {} } = object.metadata;
   const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string } } | undefined;
-  return { name, uid, labels, kernelVersion: status?.nodeInfo?.kernelVersion ?? '', bootID: status?.nodeInfo?.bootID ?? '', tainted: isTainted(taintsOf(object)) };
+  return {
+    name,
+    uid,
+    labels,
+    kernelVersion: status?.nodeInfo?.kernelVersion ?? '',
+    bootID: status?.nodeInfo?.bootID ?? '',
+    tainted: isTainted(taintsOf(object)),
+    ...readCordoning(object),
+  };
 }
 
 /** The taints of a Node, whoever set them. */

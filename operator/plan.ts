@@ -4,7 +4,7 @@
  */
 import type { KernelEntry, KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
 import { KERNEL_FIXED } from '../crds/nodekernel.ts';
-import type { Action, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { Action, DrainPreview, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import { settleConflicts } from './conflicts.ts';
 import { matchKernel } from './kernels.ts';
@@ -163,8 +163,20 @@ function turnOf({ desired, replace }: WantedLivePatch): number {
   return replace ? 0 : 2;
 }
 
-/** The plan as the NodeKernel shows it: the most pressing decision is the node's. `held` are the KernelPatches that hold the node's taint. */
-export function describePlan({ node, policy, bootID, patches }: NodePlan, held: ReadonlySet<string> = new Set()): Plan {
+/** The node's action: that of the most pressing decision. */
+export function actionOf([first]: readonly PatchPlan[]): Action {
+  return first?.action ?? 'None';
+}
+
+export interface PlanNotes {
+  /** The KernelPatches that hold the node's taint. */
+  readonly held?: ReadonlySet<string>;
+  /** What a drain would do, where one would be needed. */
+  readonly drain?: DrainPreview | undefined;
+}
+
+/** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
+export function describePlan({ node, policy, bootID, patches }: NodePlan, { held, drain }: PlanNotes = {}): Plan {
   const first = patches[0] ?? { action: 'None', reason: 'NoKernelPatch', message: `PatchPolicy ${policy.metadata.name} selects no KernelPatch for node ${node}` };
   return {
     policy: policy.metadata.name,
@@ -173,7 +185,8 @@ export function describePlan({ node, policy, bootID, patches }: NodePlan, held: 
     action: first.action,
     reason: first.reason,
     message: clip(first.message),
-    patches: patches.slice(0, MAX_ENTRIES).map((patch) => describePatch(patch, held.has(patch.kernelPatch.metadata.name))),
+    ...(drain && { drain }),
+    patches: patches.slice(0, MAX_ENTRIES).map((patch) => describePatch(patch, held?.has(patch.kernelPatch.metadata.name) ?? false)),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Wakes on every change of the caches, decides and applies: the loop around decide.ts and apply.ts. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { DAEMON_SET_NAME } from './agents.ts';
 import { applyAgents, applyDecisions } from './apply.ts';
@@ -11,10 +12,12 @@ import { kindOf } from './errors.ts';
 import type { Client } from './kube/client.ts';
 import type { Lease } from './kube/lease.ts';
 import { makeQueue } from './kube/queue.ts';
+import { makePreviews } from './kube/previews.ts';
 import { makeWrites } from './kube/writes.ts';
 import type { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { makePace } from './pace.ts';
+import type { DrainAsk } from './preview.ts';
 
 /** 10 ms from the first change: enough for the events of one `kubectl apply`, too short to be felt. */
 const WAKE_MS = 10;
@@ -22,8 +25,8 @@ const WAKE_MS = 10;
 /** 50 ms: a conflict is over as soon as the watch has delivered. 30 s: what a broken API server or a missing right costs in log lines. */
 const BACKOFF = { firstMs: 50, capMs: 30_000 };
 
-/** What is brought up to date on its own, so that trouble with one does not hold up the other. */
-const KEYS = ['nodes', 'agents'] as const;
+/** What is brought up to date on its own, so that trouble with one does not hold up the others. */
+const KEYS = ['nodes', 'agents', 'drains'] as const;
 type Key = (typeof KEYS)[number];
 
 export interface ReconcilerOptions {
@@ -45,7 +48,10 @@ export interface Reconciler {
 
 export function makeReconciler(options: ReconcilerOptions): Reconciler {
   const { config, client, lease, log, metrics, cluster, now } = options;
-  const caches = cluster;
+  const previews = makePreviews({ client, now, onChange: () => queue.addAfter('nodes', WAKE_MS) });
+  const caches = { ...cluster, previews };
+  /** Of the last decision. */
+  let asks: readonly DrainAsk[] = [];
   const writes = makeWrites({ client, isLeader: () => lease.isHeld(), namespace: config.namespace, caches });
   const effects: Effects = { writes, pace: makePace(), log, instance: config.podName };
   const agentEffects: AgentEffects = {
@@ -62,10 +68,18 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     const end = metrics.reconcileSeconds.startTimer();
     const at = now();
     const decisions = decide(observe(caches, at));
+    askFor(decisions.drains);
     metrics.setVerdicts([...caches.kernelPatches.values()].map(({ metadata }) => metadata.name), decisions.verdicts);
     const heldBackMs = await applyDecisions(decisions, at, effects);
     end();
     return earliest(heldBackMs, decisions.nextDeadline === undefined ? undefined : Math.max(0, decisions.nextDeadline - at));
+  }
+
+  /** The same as before are looked at when their time has come. */
+  function askFor(drains: readonly DrainAsk[]): void {
+    if (isDeepStrictEqual(asks, drains)) return;
+    asks = drains;
+    queue.add('drains');
   }
 
   async function run(key: Key): Promise<number | undefined> {
@@ -77,6 +91,8 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
       case 'agents':
         await applyAgents(observe(caches, now()), cluster.daemonSets.get(DAEMON_SET_NAME), agentEffects);
         return undefined;
+      case 'drains':
+        return previews.refresh(asks);
       default:
         return key satisfies never;
     }
@@ -89,12 +105,12 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     onError(key, error, retryInMs) {
       const code = kindOf(error);
       metrics.reconcileErrors.inc({ code });
-      if (code !== 'Conflict') log.warn({ key, code, retryInMs, err: error }, 'not everything could be written; it is tried again');
+      if (code !== 'Conflict') log.warn({ key, code, retryInMs, err: error }, 'not everything could be read and written; it is tried again');
     },
   });
   return {
     wake() {
-      for (const key of KEYS) queue.addAfter(key, WAKE_MS);
+      for (const key of ['nodes', 'agents'] as const) queue.addAfter(key, WAKE_MS);
     },
     stop: () => queue.stop(),
   };

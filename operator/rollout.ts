@@ -1,5 +1,5 @@
 /** Who may change live patches now, pure. A slot is taken before an intent is published that starts something (apply.ts). */
-import type { NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { DrainPreview, NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
 import type { NodePlan } from './plan.ts';
 import { isExpired, isInFlight, isPublished, judge } from './progress.ts';
@@ -27,6 +27,8 @@ export interface Candidate {
   readonly nodeKernel: NodeKernel | undefined;
   /** The slot it holds, in whichever policy's status. */
   readonly slot: Slot | undefined;
+  /** What a drain of it would do; undefined: not looked at. */
+  readonly preview?: DrainPreview | undefined;
 }
 
 /** Why a KernelPatch is not started on further nodes. */

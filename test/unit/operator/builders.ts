@@ -5,6 +5,7 @@ import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, Wan
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { NodeView, View } from '../../../operator/observe.ts';
+import type { Preview } from '../../../operator/preview.ts';
 import { byAge } from '../../../operator/observe.ts';
 
 export const NOW = Date.parse('2026-11-24T12:00:00Z');
@@ -13,7 +14,7 @@ export const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
 export const SHA = 'a'.repeat(64);
 
 export function aNode(name: string, fields: Partial<NodeView> = {}): NodeView {
-  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', tainted: false, ...fields };
+  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', tainted: false, unschedulable: false, cordonedFor: undefined, ...fields };
 }
 
 export interface KernelPatchFields {
@@ -96,14 +97,16 @@ export interface ViewFields {
   readonly nodeKernels?: readonly NodeKernel[];
   readonly kernelPatches?: readonly KernelPatch[];
   readonly policies?: readonly PatchPolicy[];
+  readonly previews?: readonly Preview[];
 }
 
-export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches = [], policies = [] }: ViewFields): View {
+export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches = [], policies = [], previews = [] }: ViewFields): View {
   return {
     now,
     nodes: new Map(nodes.map((node) => [node.name, node])),
     nodeKernels: new Map(nodeKernels.map((nodeKernel) => [nodeKernel.metadata.name, nodeKernel])),
     kernelPatches: [...kernelPatches].sort(byAge),
     policies: [...policies].sort(byAge),
+    previews: new Map(previews.map((preview) => [preview.node, preview])),
   };
 }
