@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { isAsWanted, daemonSet, DAEMON_SET_NAME, wantsAgents } from './agents.ts';
 import type { AgentSettings } from './agents.ts';
 import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Decisions, IntentChange, StatusChange } from './decide.ts';
 import { kindOf } from './errors.ts';
@@ -17,6 +18,7 @@ import { readDeployment } from './owner.ts';
 import { isMajorIntent, isMajorStatus } from './pace.ts';
 import type { Pace } from './pace.ts';
 import type { TaintChange } from './taint.ts';
+import type { Uncordon } from './uncordon.ts';
 
 /** 8: the API server takes some 700 writes a second on 16 connections, and others need it too. */
 const WRITES_AT_ONCE = 8;
@@ -34,8 +36,9 @@ export interface Effects {
  * 2. slots: the policies' status, compare-and-swap. Until it is stored nobody may start, so two leaders can not both use a free slot.
  * 3. intents: an intent that starts something only when its policy's slots were stored just now. Dying here leaves a slot without an
  *    intent; whoever leads next finds it, renews it and publishes.
- * 4. status of the KernelPatches, which only tells. Dying here: it is told later.
- * 5. an Event for each outcome, after the status that it is about, so that it is not told twice.
+ * 4. uncordon, of nodes whose order is over: an order that goes is gone by then, and the cordon carries its id, so dying here leaves what the next pass finds.
+ * 5. status of the KernelPatches, which only tells. Dying here: it is told later.
+ * 6. an Event for each outcome, after the status that it is about, so that it is not told twice.
  *
  * Returns in how many milliseconds a change that was held back is due. Throws the first error after everything else was tried; repeating is safe.
  */
@@ -46,6 +49,7 @@ export async function applyDecisions(decisions: Decisions, now: number, effects:
     ...(await inParallel(decisions.taints, WRITES_AT_ONCE, (change) => ignoring(['NotFound'], setTaint(change, now, effects)))),
     ...(await inParallel(due.policies, WRITES_AT_ONCE, (change) => storeSlots(change, stored, effects))),
     ...(await inParallel(due.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
+    ...(await inParallel(decisions.uncordons, WRITES_AT_ONCE, (change) => ignoring(['NotFound'], uncordon(change, effects)))),
     ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => ignoring(['NotFound', 'Conflict'], effects.writes.deleteNodeKernel(nodeKernel)))),
     ...(await inParallel(due.kernelPatches, WRITES_AT_ONCE, (change) => tell(change, now, effects))),
   ];
@@ -72,6 +76,11 @@ function pacer({ policies, intents, kernelPatches }: Decisions, now: number, pac
   };
   pace.keepOnly(keys);
   return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };
+}
+
+async function uncordon({ node, id }: Uncordon, { writes, log }: Effects): Promise<void> {
+  await writes.uncordon(node, id);
+  log.info({ node: node.name, order: id }, 'node uncordoned');
 }
 
 async function setTaint(change: TaintChange, now: number, { writes, log, instance }: Effects): Promise<void> {
@@ -105,11 +114,19 @@ async function publish(change: IntentChange, stored: ReadonlySet<string>, { writ
       if (underSlotOf !== undefined && !stored.has(underSlotOf)) return;
       await ignoring(['NotFound'], writes.setNodeKernelSpec(nodeKernel, spec));
       if (underSlotOf !== undefined) log.info({ node: nodeKernel.metadata.name, livePatches: spec.livePatches?.map(({ name, desired }) => `${name}=${desired}`) }, 'intent published');
+      logReboot(nodeKernel, spec, log);
       return;
     }
     default:
       change satisfies never;
   }
+}
+
+/** Each step of a reboot, since it is what an admin looks for afterwards. */
+function logReboot({ metadata, spec: { reboot: was } }: NodeKernel, { reboot: is }: NodeKernelSpec, log: Effects['log']): void {
+  if (was?.id === is?.id && was?.phase === is?.phase) return;
+  const { id, phase, reason, message } = is ?? { id: was?.id, phase: 'Over', reason: 'Over', message: '' };
+  log.info({ node: metadata.name, order: id, phase, reason, detail: message }, 'reboot');
 }
 
 async function tell({ object, status }: StatusChange<KernelPatch, KernelPatchStatus>, now: number, { writes, log, instance }: Effects): Promise<void> {

@@ -4,7 +4,7 @@ import type { DrainOptions } from '../crds/patchpolicy.ts';
 import { clip } from './plan.ts';
 import { nameOf } from './pods.ts';
 import type { BudgetView, PodView } from './pods.ts';
-import { instant } from './rollout.ts';
+import { instant } from './instant.ts';
 import { selects } from './selector.ts';
 
 export type LeaveReason = 'Static' | 'DaemonSet' | 'Terminated' | 'NotSelected' | 'DeletionSkipped';

@@ -5,7 +5,7 @@ import type { Evictable, Forecast } from './drain.ts';
 import { clip } from './plan.ts';
 import { nameOf } from './pods.ts';
 import type { AttachmentView, PodView } from './pods.ts';
-import { instant } from './rollout.ts';
+import { instant } from './instant.ts';
 
 /** What a leader remembers between two looks. One that begins anew with an empty memory tries each refused pod once earlier, and lists attachments once more. */
 export interface DrainMemory {

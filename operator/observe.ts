@@ -8,6 +8,7 @@ import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import type { ObjectMeta } from '../crds/common.ts';
 import { readCordoning } from './cordon.ts';
 import type { Cordoning } from './cordon.ts';
+import type { DrainReport } from './drains.ts';
 import type { KubeObject } from './kube/resources.ts';
 import type { Preview } from './preview.ts';
 import { isTainted } from './taint.ts';
@@ -24,6 +25,8 @@ export interface NodeView extends Cordoning {
   readonly bootID: string;
   /** It has our taint (taint.ts). */
   readonly tainted: boolean;
+  /** Its kubelet says so, and is heard of. */
+  readonly ready: boolean;
 }
 
 export interface View {
@@ -37,6 +40,8 @@ export interface View {
   readonly policies: readonly PatchPolicy[];
   /** By node. */
   readonly previews: ReadonlyMap<string, Preview>;
+  /** By node. */
+  readonly drains: ReadonlyMap<string, DrainReport>;
 }
 
 export interface Readable<T> {
@@ -49,6 +54,7 @@ export interface Caches {
   readonly kernelPatches: Readable<KernelPatch>;
   readonly policies: Readable<PatchPolicy>;
   readonly previews: Readable<Preview>;
+  readonly drains: Readable<DrainReport>;
 }
 
 export function observe(caches: Caches, now: number): View {
@@ -59,6 +65,7 @@ export function observe(caches: Caches, now: number): View {
     kernelPatches: [...caches.kernelPatches.values()].sort(byAge),
     policies: [...caches.policies.values()].sort(byAge),
     previews: new Map(Array.from(caches.previews.values(), (preview) => [preview.node, preview])),
+    drains: new Map(Array.from(caches.drains.values(), (report) => [report.task.node, report])),
   };
 }
 
@@ -71,7 +78,7 @@ export function byAge(a: { readonly metadata: ObjectMeta }, b: { readonly metada
 
 export function readNode(object: KubeObject): NodeView {
   const { name, uid = '', labels = {} } = object.metadata;
-  const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string } } | undefined;
+  const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string }; readonly conditions?: readonly { readonly type: string; readonly status: string }[] } | undefined;
   return {
     name,
     uid,
@@ -79,6 +86,7 @@ export function readNode(object: KubeObject): NodeView {
     kernelVersion: status?.nodeInfo?.kernelVersion ?? '',
     bootID: status?.nodeInfo?.bootID ?? '',
     tainted: isTainted(taintsOf(object)),
+    ready: (status?.conditions ?? []).some((condition) => condition.type === 'Ready' && condition.status === 'True'),
     ...readCordoning(object),
   };
 }

@@ -17,7 +17,7 @@ import type { NodeKernel, RebootOrder, RebootPhase, RebootReport } from '../crds
 import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
 import type { NodeView } from './observe.ts';
 import { clip } from './plan.ts';
-import { instant } from './rollout.ts';
+import { instant } from './instant.ts';
 import type { Target } from './target.ts';
 
 /** 3 min: checking and loading a kernel takes some seconds, on a busy node with a slow disk a minute. */
@@ -59,7 +59,7 @@ export const isActive = (order: RebootOrder | undefined): order is RebootOrder =
 export const isCordoned = (order: RebootOrder | undefined): boolean => order !== undefined && CORDONED.has(order.phase);
 
 /** What is to be found out about the node's pods for its order. */
-export function wantedDrain({ nodeKernel }: Pick<RebootView, 'nodeKernel'>): 'Simulate' | 'Drain' | undefined {
+export function wantedDrain(nodeKernel: NodeKernel): 'Simulate' | 'Drain' | undefined {
   const order = nodeKernel.spec.reboot;
   if (order?.phase === 'Draining') return 'Drain';
   return order?.phase === 'Staging' && reportOf(nodeKernel, order)?.state === 'Staged' ? 'Simulate' : undefined;
@@ -70,16 +70,9 @@ export function mayBegin({ nodeKernel, target, retry, now }: RebootView): boolea
   const order = nodeKernel.spec.reboot;
   if (target === undefined) return false;
   if (order === undefined) return true;
-  switch (order.phase) {
-    case 'Parked':
-      return isOver(order, now);
-    case 'Refused':
-      return isOver(order, now) || isOtherTry(order, target, retry) || fallsBack(order, target, nodeKernel);
-    case 'Failed':
-      return isOtherTry(order, target, retry);
-    default:
-      return false;
-  }
+  if (order.phase === 'Parked') return isOver(order, now);
+  if (order.phase === 'Refused') return isOver(order, now) || isOtherTry(order, target, retry) || fallsBack(order, target, nodeKernel);
+  return order.phase === 'Failed' && isOtherTry(order, target, retry);
 }
 
 function isOtherTry(order: RebootOrder, target: Target, retry: string | undefined): boolean {
@@ -105,26 +98,30 @@ export function beginOrder({ node, nodeKernel, retry, now, policy }: RebootView,
   return enter(order, 'Staging', { now, seconds: STAGING_SECONDS, reason: 'Staging', message: `kernel ${target.release} is being made ready; the node is not cordoned yet` });
 }
 
+type Rule = (order: RebootOrder, view: RebootView) => RebootOrder | undefined;
+
+const RULES: Readonly<Record<RebootPhase, Rule>> = {
+  Staging: unlessUnwanted(fromStaging),
+  Draining: unlessUnwanted(fromDraining),
+  Rebooting: fromRebooting,
+  Returning: fromReturning,
+  Parked: whileAsked,
+  Refused: whileAsked,
+  Failed: whileAsked,
+};
+
 /** The order as it is to be; undefined: it goes, and the node is as it would be without it. */
 export function nextOrder(view: RebootView): RebootOrder | undefined {
   const order = view.nodeKernel.spec.reboot;
-  if (order === undefined) return undefined;
-  switch (order.phase) {
-    case 'Staging':
-      return isUnwanted(order, view) ? undefined : fromStaging(order, view);
-    case 'Draining':
-      return isUnwanted(order, view) ? undefined : fromDraining(order, view);
-    case 'Rebooting':
-      return fromRebooting(order, view);
-    case 'Returning':
-      return fromReturning(order, view);
-    case 'Parked':
-    case 'Refused':
-    case 'Failed':
-      return view.target === undefined && !isSilent(view) ? undefined : order;
-    default:
-      return order.phase satisfies never;
-  }
+  return order && RULES[order.phase](order, view);
+}
+
+function unlessUnwanted(rule: Rule): Rule {
+  return (order, view) => (isUnwanted(order, view) ? undefined : rule(order, view));
+}
+
+function whileAsked(order: RebootOrder, view: RebootView): RebootOrder | undefined {
+  return view.target === undefined && !isSilent(view) ? undefined : order;
 }
 
 /** Nobody wants it any more, or it is about a boot that has ended meanwhile: then everything is looked at anew. */
@@ -147,15 +144,17 @@ function reportOf({ status }: NodeKernel, { id }: RebootOrder): RebootReport | u
 }
 
 function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
-  const { nodeKernel, drain, now, policy } = view;
+  const { nodeKernel, drain, now } = view;
   const report = reportOf(nodeKernel, order);
   if (isGivenUp(report)) return refuse(order, now, report);
-  if (report?.state === 'Staged' && drain?.kind === 'Blocked') return park(order, now, drain.message);
-  if (report?.state === 'Staged' && drain?.kind === 'Possible') {
-    return enter(order, 'Draining', { now, seconds: drainSeconds(policy), reason: 'Draining', message: 'the node is cordoned and its pods are moved' });
-  }
+  if (report?.state === 'Staged' && drain !== undefined) return fromForecast(order, drain, view);
   if (isOver(order, now)) return fail(order, now, 'StagingTimedOut', `the agent did not have kernel ${order.release} ready by ${order.deadline}: see the pod of DaemonSet kernelpatch-agent on node ${view.node.name}`);
   return report?.state === 'Staging' ? { ...order, message: clip(report.message) } : order;
+}
+
+function fromForecast(order: RebootOrder, drain: DrainState, { now, policy }: RebootView): RebootOrder {
+  if (drain.kind === 'Blocked') return park(order, now, drain.message);
+  return drain.kind === 'Possible' ? enter(order, 'Draining', { now, seconds: drainSeconds(policy), reason: 'Draining', message: 'the node is cordoned and its pods are moved' }) : order;
 }
 
 /** In seconds. One that deletes in the end has as long again for that. One that waits is begun anew when its order has expired. */
@@ -192,18 +191,12 @@ function fromRebooting(order: RebootOrder, { node, nodeKernel, now }: RebootView
 function fromReturning(order: RebootOrder, view: RebootView): RebootOrder | undefined {
   const { node, nodeKernel, now } = view;
   const report = isSilent(view) ? undefined : reportOf(nodeKernel, order);
-  switch (report?.state) {
-    case 'Proven':
-      if (node.ready) return undefined;
-      break;
-    case 'CameBackByFirmware':
-    case 'WrongKernel':
-      return fail(order, now, report.reason, report.message);
-    case 'OtherBoot':
-      return undefined;
-    default:
-  }
-  if (!isOver(order, now)) return order;
+  if (report?.state === 'OtherBoot' || (report?.state === 'Proven' && node.ready)) return undefined;
+  if (report?.state === 'CameBackByFirmware' || report?.state === 'WrongKernel') return fail(order, now, report.reason, report.message);
+  return isOver(order, now) ? failReturn(order, view, report) : order;
+}
+
+function failReturn(order: RebootOrder, { now }: RebootView, report: RebootReport | undefined): RebootOrder {
   const missing = report === undefined ? 'its agent has not reported since' : 'it is not Ready';
   return fail(order, now, 'NotReady', `the node has booted and was to be in service by ${order.deadline}: ${missing}. See its kubelet, and the pod of DaemonSet kernelpatch-agent there`);
 }
@@ -220,8 +213,9 @@ interface Entry {
   readonly message: string;
 }
 
-function enter({ deadline: _, ...order }: Partial<RebootOrder> & Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'>, phase: RebootPhase, { now, seconds, reason, message }: Entry): RebootOrder {
-  return { ...order, phase, since: instant(now), ...(seconds !== undefined && { deadline: instant(now + seconds * 1000) }), reason, message: clip(message) };
+function enter(order: Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'>, phase: RebootPhase, { now, seconds, reason, message }: Entry): RebootOrder {
+  const { deadline: _earlier, ...rest } = order;
+  return { ...rest, phase, since: instant(now), ...(seconds !== undefined && { deadline: instant(now + seconds * 1000) }), reason, message: clip(message) };
 }
 
 function park(order: RebootOrder, now: number, why: string): RebootOrder {

@@ -3,7 +3,8 @@ import type { RebootOrder } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import { beginOrder, isActive, mayBegin, nextOrder } from './reboot.ts';
 import type { RebootView } from './reboot.ts';
-import { instant, limitOf } from './rollout.ts';
+import { instant } from './instant.ts';
+import { limitOf } from './rollout.ts';
 import type { Halt } from './rollout.ts';
 
 export type RebootSlot = NonNullable<PatchPolicyStatus['rebootSlots']>[number];
@@ -20,11 +21,22 @@ export interface Reboots {
   readonly nextDeadline: number | undefined;
 }
 
+/** What bounds the reboots of a policy. */
+export interface RebootPacing {
+  readonly rollout: PatchPolicySpec['rollout'];
+  /** How many nodes belong to the policy. */
+  readonly selected: number;
+  /** Nodes that change their live patches now. */
+  readonly busy: ReadonlyMap<string, unknown>;
+  /** The slots as they are. */
+  readonly stored: readonly RebootSlot[];
+}
+
 /**
  * Orders that stand go on, whatever the budgets: a node in progress always finishes. A node that is to boot begins while fewer than maxUnavailable are out of service, those first that
  * hold a slot already, since another leader may have promised it to them; then by name.
  */
-export function decideReboots(views: readonly RebootView[], rollout: PatchPolicySpec['rollout'], stored: readonly RebootSlot[], now: number): Reboots {
+export function decideReboots(views: readonly RebootView[], { rollout, selected, busy, stored }: RebootPacing, now: number): Reboots {
   const orders = new Map<string, RebootOrder>();
   for (const view of views) {
     const order = nextOrder(view);
@@ -32,9 +44,9 @@ export function decideReboots(views: readonly RebootView[], rollout: PatchPolicy
   }
   const halts = haltsOf(orders, rollout.failureBudget);
   const active = [...orders.values()].filter(isActive).length;
-  const free = Math.max(0, limitOf(rollout.maxUnavailable, views.length) - active);
+  const free = Math.max(0, limitOf(rollout.maxUnavailable, selected) - active);
   const held = new Set(stored.map(({ node }) => node));
-  const queue = views.filter((view) => !isActive(orders.get(view.node.name)) && mayBegin(view) && !halts.has(view.target?.kernelPatch ?? ''));
+  const queue = views.filter((view) => !isActive(orders.get(view.node.name)) && !busy.has(view.node.name) && mayBegin(view) && !halts.has(view.target?.kernelPatch ?? ''));
   const chosen = [...queue.filter(({ node }) => held.has(node.name)), ...queue.filter(({ node }) => !held.has(node.name))].slice(0, free);
   for (const view of chosen) if (view.target) orders.set(view.node.name, beginOrder(view, view.target));
   return { orders, begun: new Set(chosen.map(({ node }) => node.name)), slots: slotsOf(orders, stored, now), halts, nextDeadline: firstDeadline(orders, now) };

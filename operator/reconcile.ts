@@ -17,6 +17,7 @@ import { makeWrites } from './kube/writes.ts';
 import type { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { makePace } from './pace.ts';
+import { makeDrains } from './drains.ts';
 import type { DrainAsk } from './preview.ts';
 
 /** 10 ms from the first change: enough for the events of one `kubectl apply`, too short to be felt. */
@@ -26,8 +27,10 @@ const WAKE_MS = 10;
 const BACKOFF = { firstMs: 50, capMs: 30_000 };
 
 /** What is brought up to date on its own, so that trouble with one does not hold up the others. */
-const KEYS = ['nodes', 'agents', 'drains'] as const;
-type Key = (typeof KEYS)[number];
+type Key = 'nodes' | 'agents' | 'previews' | DrainKey;
+/** The drain of one node. */
+type DrainKey = `drain/${string}`;
+const DRAIN = 'drain/';
 
 export interface ReconcilerOptions {
   readonly config: Config;
@@ -49,10 +52,11 @@ export interface Reconciler {
 export function makeReconciler(options: ReconcilerOptions): Reconciler {
   const { config, client, lease, log, metrics, cluster, now } = options;
   const previews = makePreviews({ client, now, onChange: () => queue.addAfter('nodes', WAKE_MS) });
-  const caches = { ...cluster, previews };
+  const writes = makeWrites({ client, isLeader: () => lease.isHeld(), namespace: config.namespace, caches: cluster });
+  const drains = makeDrains({ client, writes, now, nodeOf: (name) => cluster.nodes.get(name), onChange: () => queue.addAfter('nodes', WAKE_MS) });
+  const caches = { ...cluster, previews, drains };
   /** Of the last decision. */
   let asks: readonly DrainAsk[] = [];
-  const writes = makeWrites({ client, isLeader: () => lease.isHeld(), namespace: config.namespace, caches });
   const effects: Effects = { writes, pace: makePace(), log, instance: config.podName };
   const agentEffects: AgentEffects = {
     client,
@@ -68,18 +72,19 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     const end = metrics.reconcileSeconds.startTimer();
     const at = now();
     const decisions = decide(observe(caches, at));
-    askFor(decisions.drains);
+    askFor(decisions.previews);
     metrics.setVerdicts([...caches.kernelPatches.values()].map(({ metadata }) => metadata.name), decisions.verdicts);
     const heldBackMs = await applyDecisions(decisions, at, effects);
+    for (const node of drains.assign(decisions.drains)) queue.add(`${DRAIN}${node}`);
     end();
     return earliest(heldBackMs, decisions.nextDeadline === undefined ? undefined : Math.max(0, decisions.nextDeadline - at));
   }
 
   /** The same as before are looked at when their time has come. */
-  function askFor(drains: readonly DrainAsk[]): void {
-    if (isDeepStrictEqual(asks, drains)) return;
-    asks = drains;
-    queue.add('drains');
+  function askFor(wanted: readonly DrainAsk[]): void {
+    if (isDeepStrictEqual(asks, wanted)) return;
+    asks = wanted;
+    queue.add('previews');
   }
 
   async function run(key: Key): Promise<number | undefined> {
@@ -91,10 +96,10 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
       case 'agents':
         await applyAgents(observe(caches, now()), cluster.daemonSets.get(DAEMON_SET_NAME), agentEffects);
         return undefined;
-      case 'drains':
+      case 'previews':
         return previews.refresh(asks);
       default:
-        return key satisfies never;
+        return drains.advance(key.slice(DRAIN.length));
     }
   }
 

@@ -3,7 +3,7 @@ import { DISRUPTIONS } from '../crds/common.ts';
 import type { Disruption } from '../crds/common.ts';
 import type { KernelEntry, KernelPatchSpec } from '../crds/kernelpatch.ts';
 import type { Action, NodeKernelStatus, RebootOrder } from '../crds/nodekernel.ts';
-import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
+import type { PatchPolicy, PatchPolicySpec } from '../crds/patchpolicy.ts';
 import { kexecFailureOf } from './hardware.ts';
 import type { KexecFailures } from './hardware.ts';
 import { describeRelapse, judgeNextBoot } from './nextboot.ts';
@@ -22,15 +22,17 @@ type Way =
   | { readonly kind: 'Cannot'; readonly reason: string; readonly message: string };
 type Possible = Way & { kind: 'Works' | 'Unknown' };
 
-export interface Consent {
+interface Consent {
   readonly policy: string;
   readonly maxDisruption: Disruption;
   readonly onKexecFailure: PatchPolicySpec['reboot']['onKexecFailure'];
 }
 
-/** What reboots have come to, on this node and on others. */
-export interface Experience {
-  /** The order that the node has, or had last. */
+/** What a decision about a node stands on. */
+export interface Ground {
+  readonly report: NodeKernelStatus;
+  readonly policy: PatchPolicy;
+  /** The reboot order that the node has, or had last. */
   readonly order: RebootOrder | undefined;
   readonly kexecFailures: KexecFailures;
 }
@@ -40,14 +42,19 @@ export interface Experience {
  * all later ways are more disruptive. A missing fact ends the search, since the way it is about might be the least disruptive one; where the policy
  * would not allow it anyway, the node is Blocked whatever the fact is.
  */
-export function chooseWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus, consent: Consent, experience: Experience): Decision {
-  const ways = [livePatchWay(entry, spec, report), kexecWay(entry, spec, report, experience), rebootWay(entry, report)] as const;
+export function chooseWay(entry: KernelEntry, spec: KernelPatchSpec, ground: Ground): Decision {
+  const consent = consentOf(ground.policy);
+  const ways = [livePatchWay(entry, spec, ground.report), kexecWay(entry, spec, ground), rebootWay(entry, ground.report)] as const;
   const way = ways.find((each): each is Possible => each.kind !== 'Cannot');
   if (way === undefined) return stuck(entry, ways, consent);
   if (!allowed(way.action, consent)) return forbidden(way, ways[1], consent);
   if (way.action === 'Reboot' && consent.onKexecFailure === 'Block') return noFallback(way, ways[1], consent);
-  if (way.action === 'Kexec') return fallBack(ways[2], report, consent, experience) ?? asDecided(way);
+  if (way.action === 'Kexec') return fallBack(ways[2], consent, ground) ?? asDecided(way);
   return asDecided(way);
+}
+
+function consentOf({ metadata, spec }: PatchPolicy): Consent {
+  return { policy: metadata.name, maxDisruption: spec.maxDisruption, onKexecFailure: spec.reboot.onKexecFailure };
 }
 
 function asDecided(way: Possible): Decision {
@@ -83,8 +90,9 @@ function noFallback(way: Possible, kexec: Way, { policy }: Consent): Decision {
 }
 
 /** The node has refused the kexec in this boot, and may boot by its firmware instead. */
-function fallBack(reboot: Way, { bootID }: NodeKernelStatus, consent: Consent, { order }: Experience): Decision | undefined {
-  if (reboot.kind !== 'Works' || consent.onKexecFailure === 'Block' || !allowed('Reboot', consent) || order?.bootID !== bootID) return undefined;
+function fallBack(reboot: Way, consent: Consent, { report, order }: Ground): Decision | undefined {
+  const mayBoot = reboot.kind === 'Works' && consent.onKexecFailure === 'Firmware' && allowed('Reboot', consent);
+  if (!mayBoot || order?.bootID !== report.bootID) return undefined;
   const refused = order.method === 'Kexec' && order.phase === 'Refused' ? order.reason : order.kexecRefused;
   return refused === undefined ? undefined : { action: 'Reboot', reason: 'KexecRefused', message: `the node has refused a kexec (${refused}); ${reboot.message}` };
 }
@@ -117,7 +125,7 @@ function installedWay(entry: KernelEntry, report: NodeKernelStatus, boot: (targe
   return fault ? { kind: 'Cannot', reason: `Target${fault.reason}`, message: `the fixed kernel ${target} would not boot: ${fault.message}` } : boot(target);
 }
 
-function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, report: NodeKernelStatus, { order, kexecFailures }: Experience): Way {
+function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, { report, order, kexecFailures }: Ground): Way {
   return installedWay(entry, report, (target) => {
     const failed = kexecFailureOf(report, kexecFailures);
     if (failed && (spec.retryReboot === undefined || order?.retry === spec.retryReboot)) {

@@ -9,10 +9,13 @@ import type { NodeView } from '../observe.ts';
 import { withTaint } from '../taint.ts';
 import type { Client } from './client.ts';
 import { EVENTS, KERNEL_PATCHES, NODES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';
+import { makeDrainWrites } from './drains.ts';
+import type { DrainWrites } from './drains.ts';
+import { mergePatch } from './merge.ts';
 import type { Cache } from './store.ts';
 
 /** All throw Conflict when the object has changed since it was seen, and NotFound when it is gone. */
-export interface Writes {
+export interface Writes extends DrainWrites {
   setPolicyStatus(policy: PatchPolicy, status: PatchPolicyStatus): Promise<void>;
   setKernelPatchStatus(kernelPatch: KernelPatch, status: KernelPatchStatus): Promise<void>;
   createNodeKernel(node: NodeView, labels: Readonly<Record<string, string>>, spec: NodeKernelSpec): Promise<void>;
@@ -51,6 +54,7 @@ export function makeWrites({ client, isLeader, namespace, caches }: WritesOption
   }
 
   return {
+    ...makeDrainWrites({ client, isLeader, nodes: caches.nodes }),
     async setPolicyStatus(policy, status) {
       leading();
       await caches.policies.writing(policy.metadata.name, () => client.replaceStatus(PATCH_POLICIES, swap(policy, status)));
@@ -64,9 +68,9 @@ export function makeWrites({ client, isLeader, namespace, caches }: WritesOption
       const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid }];
       await caches.nodeKernels.writing(node.name, () => client.create(NODE_KERNELS, { metadata: { name: node.name, labels, ownerReferences }, spec }));
     },
-    async setNodeKernelSpec({ metadata: { name, resourceVersion } }, spec) {
+    async setNodeKernelSpec({ metadata: { name, resourceVersion }, spec: before }, spec) {
       leading();
-      await caches.nodeKernels.writing(name, () => client.merge(NODE_KERNELS, name, { metadata: { resourceVersion }, spec }));
+      await caches.nodeKernels.writing(name, () => client.merge(NODE_KERNELS, name, { metadata: { resourceVersion }, spec: mergePatch(before, spec) }));
     },
     async deleteNodeKernel({ metadata: { name, uid = '' } }) {
       leading();

@@ -5,8 +5,13 @@ import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, Wan
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { NodeView, View } from '../../../operator/observe.ts';
+import type { DrainReport } from '../../../operator/drains.ts';
 import type { Preview } from '../../../operator/preview.ts';
+import type { Rollout } from '../../../operator/rollout.ts';
+import type { Turns } from '../../../operator/verdict.ts';
 import { byAge } from '../../../operator/observe.ts';
+import { planNode } from '../../../operator/plan.ts';
+import type { NodePlan } from '../../../operator/plan.ts';
 
 export const NOW = Date.parse('2026-11-24T12:00:00Z');
 export const RELEASE = '6.12.107+deb13-cloud-amd64';
@@ -14,7 +19,7 @@ export const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
 export const SHA = 'a'.repeat(64);
 
 export function aNode(name: string, fields: Partial<NodeView> = {}): NodeView {
-  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', tainted: false, unschedulable: false, cordonedFor: undefined, ...fields };
+  return { name, uid: `uid-${name}`, labels: {}, kernelVersion: RELEASE, bootID: 'boot-1', tainted: false, ready: true, unschedulable: false, cordonedFor: undefined, ...fields };
 }
 
 export interface KernelPatchFields {
@@ -98,9 +103,10 @@ export interface ViewFields {
   readonly kernelPatches?: readonly KernelPatch[];
   readonly policies?: readonly PatchPolicy[];
   readonly previews?: readonly Preview[];
+  readonly drains?: readonly DrainReport[];
 }
 
-export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches = [], policies = [], previews = [] }: ViewFields): View {
+export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches = [], policies = [], previews = [], drains = [] }: ViewFields): View {
   return {
     now,
     nodes: new Map(nodes.map((node) => [node.name, node])),
@@ -108,5 +114,16 @@ export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches =
     kernelPatches: [...kernelPatches].sort(byAge),
     policies: [...policies].sort(byAge),
     previews: new Map(previews.map((preview) => [preview.node, preview])),
+    drains: new Map(drains.map((report) => [report.task.node, report])),
   };
+}
+
+/** Nobody boots. */
+export function withoutReboots(rollout: Rollout): Turns {
+  return { ...rollout, reboots: { orders: new Map(), begun: new Set(), slots: [], halts: new Map(), nextDeadline: undefined } };
+}
+
+/** No kexec has failed anywhere. */
+export function aPlan(node: NodeView, nodeKernel: NodeKernel | undefined, policy: PatchPolicy, kernelPatches: readonly KernelPatch[]): NodePlan {
+  return planNode(node, nodeKernel, { policy, kernelPatches }, new Map());
 }

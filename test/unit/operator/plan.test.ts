@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describePlan, planNode } from '../../../operator/plan.ts';
-import { FIXED_RELEASE, RELEASE, aKernelPatch, aLivePatch, aNode, aNodeKernel, aPolicy, aReport, aWanted, startsNext } from './builders.ts';
+import { describePlan } from '../../../operator/plan.ts';
+import { aKernelPatch, aLivePatch, aNode, aNodeKernel, aPlan, aPolicy, aReport, aWanted, FIXED_RELEASE, RELEASE, startsNext } from './builders.ts';
 import type { KernelPatchFields } from './builders.ts';
 
 const BUILD_ID = '9c1f'.repeat(10);
@@ -123,14 +123,14 @@ const cases: Readonly<Record<string, Case>> = {
 for (const [sentence, { patch, policy, report, node, action, reason, says }] of Object.entries(cases)) {
   test(sentence, () => {
     const status = report === 'none' ? 'none' : aReport(report);
-    const plan = describePlan(planNode(aNode('n1', node), aNodeKernel('n1', { status }), aPolicy(policy), [aKernelPatch(patch)]));
+    const plan = describePlan(aPlan(aNode('n1', node), aNodeKernel('n1', { status }), aPolicy(policy), [aKernelPatch(patch)]));
     assert.deepEqual({ action: plan.action, reason: plan.reason }, { action, reason }, plan.message);
     assert.match(plan.message, says ?? /./);
   });
 }
 
 function wantedOf(patches: readonly KernelPatchFields[], policy: object = {}) {
-  return planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(policy), patches.map(aKernelPatch)).wanted;
+  return aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(policy), patches.map(aKernelPatch)).wanted;
 }
 
 test('the wanted live patch carries everything the agent needs', () => {
@@ -138,8 +138,8 @@ test('the wanted live patch carries everything the agent needs', () => {
 });
 
 test('in mode Plan nothing is wanted and the plan is the same', () => {
-  const apply = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
-  const plan = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);
+  const apply = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
+  const plan = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);
   assert.deepEqual(plan.wanted, []);
   assert.equal(describePlan(plan).action, describePlan(apply).action);
   assert.equal(describePlan(plan).mode, 'Plan');
@@ -148,7 +148,7 @@ test('in mode Plan nothing is wanted and the plan is the same', () => {
 test('after a boot, what was published stays wanted until the agent reports, but for what was taken back meanwhile', () => {
   const booted = aNode('n1', { bootID: 'boot-2' });
   const published = [aWanted({ name: 'gone', kernelPatch: 'gone' }), aWanted({ name: 'bad', kernelPatch: 'bad' }), aWanted()];
-  const wantedAfterBoot = (policy: object) => planNode(booted, aNodeKernel('n1', { spec: { livePatches: published } }), aPolicy(policy), [aKernelPatch(), aKernelPatch({ name: 'bad', withdrawn: true })]).wanted;
+  const wantedAfterBoot = (policy: object) => aPlan(booted, aNodeKernel('n1', { spec: { livePatches: published } }), aPolicy(policy), [aKernelPatch(), aKernelPatch({ name: 'bad', withdrawn: true })]).wanted;
   assert.deepEqual(wantedAfterBoot({}), [aWanted()]);
   assert.deepEqual([wantedAfterBoot({ mode: 'Plan' }), wantedAfterBoot({ maxDisruption: 'None' })], [[], []]);
 });
@@ -176,7 +176,7 @@ test('what replaces all others comes first, then what is to go, then what stands
 
 test('the most pressing patch is the action of the node, and each patch has its line', () => {
   const plan = describePlan(
-    planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
+    aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
       aKernelPatch({ name: 'done', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
       aKernelPatch({ name: 'loads' }),
       aKernelPatch({ name: 'stuck', kernels: [affected] }),
@@ -189,7 +189,7 @@ test('the most pressing patch is the action of the node, and each patch has its 
 
 test('the plan says for each patch what the agent needs to name its CVEs and the kernel that the node is as good as', () => {
   const [blocked, live, fixed] = describePlan(
-    planNode(aNode('n1'), aNodeKernel('n1', { status: aReport(fixedInstalled) }), aPolicy(), [
+    aPlan(aNode('n1'), aNodeKernel('n1', { status: aReport(fixedInstalled) }), aPolicy(), [
       aKernelPatch({ name: 'fixed', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
       aKernelPatch({ name: 'live', cves: ['CVE-2026-9000', 'CVE-2026-1000'], kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }),
       aKernelPatch({ name: 'not-allowed', kernels: [intoFixed] }),
@@ -202,6 +202,6 @@ test('the plan says for each patch what the agent needs to name its CVEs and the
 });
 
 test('a node without any patch is None and says why', () => {
-  const plan = describePlan(planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
+  const plan = describePlan(aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
   assert.deepEqual([plan.action, plan.reason, plan.patches], ['None', 'NoKernelPatch', []]);
 });

@@ -7,7 +7,7 @@ import { KernelPatchError } from '../../../operator/errors.ts';
 import { makePreviews } from '../../../operator/kube/previews.ts';
 import type { Reader } from '../../../operator/kube/drains.ts';
 import type { DrainAsk, Preview } from '../../../operator/preview.ts';
-import { FIXED_RELEASE, NOW, RELEASE, aKernelPatch, aNode, aNodeKernel, aPolicy, aReport, aView } from './builders.ts';
+import { FIXED_RELEASE, NOW, RELEASE, aKernelPatch, aNode, aNodeKernel, aPolicy, aReport, aView, startsNext } from './builders.ts';
 import type { NodeKernelFields } from './builders.ts';
 import { aBudget, aPod, drainOptions } from './pods.ts';
 
@@ -22,16 +22,16 @@ interface Given {
 }
 
 function decided({ policy = { maxDisruption: 'Kexec' }, nodeKernel = {}, previews = [] }: Given) {
-  const { intents, drains } = decide(
+  const decisions = decide(
     aView({ nodes: [aNode('n1')], nodeKernels: [aNodeKernel('n1', { status: installed, ...nodeKernel })], kernelPatches: [rebootFixes], policies: [aPolicy(policy)], previews }),
   );
-  const [intent] = intents;
-  return { asked: drains.map(({ node }) => node), drains, plan: intent?.spec.plan };
+  const [intent] = decisions.intents;
+  return { asked: decisions.previews.map(({ node }) => node), previews: decisions.previews, plan: intent?.spec.plan };
 }
 
 for (const [sentence, given, asked] of [
   ['a kexec that is planned is looked at', {}, ['n1']],
-  ['a reboot that is planned is looked at', { policy: { maxDisruption: 'Reboot' }, nodeKernel: { status: aReport({ installedKernels: [FIXED_RELEASE], kernel: { kexec: 'Unavailable' } }) } }, ['n1']],
+  ['a reboot that is planned is looked at', { policy: { maxDisruption: 'Reboot' }, nodeKernel: { status: aReport({ installedKernels: [FIXED_RELEASE], nextBoot: startsNext(FIXED_RELEASE), kernel: { kexec: 'Unavailable' } }) } }, ['n1']],
   ['one that is only planned is looked at before anybody consents', { policy: { maxDisruption: 'Kexec', mode: 'Plan' } }, ['n1']],
   ['a node that may not be drained is not', { policy: { maxDisruption: 'LivePatch' } }, []],
   ['a node that needs no reboot is not', { nodeKernel: { status: aReport({ kernel: { release: '6.1.0' } }) } }, []],
@@ -51,11 +51,11 @@ test('the plan shows what was seen, keeps what a leader before has seen, and dro
 });
 
 test('another boot, another action and other options of the policy ask anew; another message does not', () => {
-  const [first] = decided({}).drains;
-  for (const given of [{ policy: { maxDisruption: 'Kexec', drain: { force: true } } }, { policy: { maxDisruption: 'Reboot' }, nodeKernel: { status: aReport({ installedKernels: [FIXED_RELEASE], kernel: { kexec: 'Unavailable' as const } }) } }]) {
-    assert.notEqual(decided(given).drains[0]?.key, first?.key);
+  const [first] = decided({}).previews;
+  for (const given of [{ policy: { maxDisruption: 'Kexec', drain: { force: true } } }, { policy: { maxDisruption: 'Reboot' }, nodeKernel: { status: aReport({ installedKernels: [FIXED_RELEASE], nextBoot: startsNext(FIXED_RELEASE), kernel: { kexec: 'Unavailable' as const } }) } }]) {
+    assert.notEqual(decided(given).previews[0]?.key, first?.key);
   }
-  assert.equal(decided({ policy: { maxDisruption: 'Kexec', rollout: { maxInFlight: '2' } } }).drains[0]?.key, first?.key);
+  assert.equal(decided({ policy: { maxDisruption: 'Kexec', rollout: { maxInFlight: '2' } } }).previews[0]?.key, first?.key);
 });
 
 const ask = (node: string, key = 'k'): DrainAsk => ({ node, key, options: drainOptions() });

@@ -4,7 +4,7 @@ import type { RebootOrder, RebootReport } from '../../../crds/nodekernel.ts';
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
 import { beginOrder, isActive, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
 import type { DrainState, RebootView } from '../../../operator/reboot.ts';
-import { instant } from '../../../operator/rollout.ts';
+import { instant } from '../../../operator/instant.ts';
 import type { Target } from '../../../operator/target.ts';
 import { FIXED_RELEASE, NOW, aNode, aNodeKernel, aReport } from './builders.ts';
 
@@ -26,9 +26,9 @@ interface Fields {
   readonly retry?: string;
 }
 
-function aRebootView({ order, report, target = TARGET, drain, now = NOW, boot = 'boot-1', reportedBoot = boot, ready = true, policy = {}, retry }: Fields = {}): RebootView {
-  const said = typeof report === 'string' ? { state: report } : report;
-  const reboot = said && { id: order?.id ?? '', state: 'Staged' as const, reason: 'AsSaid', message: 'as the agent says', since: instant(now), ...said };
+function aRebootView(fields: Fields = {}): RebootView {
+  const { order, report, target, drain, now, boot, reportedBoot = boot, ready, policy, retry } = { ...USUAL, ...fields };
+  const reboot = report && order && aRebootReport(order, report);
   return {
     node: aNode('node-1', { bootID: boot, ready }),
     nodeKernel: aNodeKernel('node-1', { spec: { ...(order && { reboot: order }) }, status: aReport({ bootID: reportedBoot, ...(reboot && { reboot }) }) }),
@@ -39,6 +39,12 @@ function aRebootView({ order, report, target = TARGET, drain, now = NOW, boot = 
     now,
   };
 }
+
+function aRebootReport({ id, since }: RebootOrder, said: RebootReport['state'] | Partial<RebootReport>): RebootReport {
+  return { id, state: 'Staged', reason: 'AsSaid', message: 'as the agent says', since, ...(typeof said === 'string' ? { state: said } : said) };
+}
+
+const USUAL = { target: TARGET, now: NOW, boot: 'boot-1', ready: true, policy: {} } satisfies Fields;
 
 /** An order in a phase that was entered now. */
 function anOrder(phase: RebootOrder['phase'], fields: Partial<RebootOrder> = {}): RebootOrder {
@@ -51,13 +57,13 @@ describe('the reboot of a node', () => {
     assert.deepEqual([begun.phase, begun.bootID, begun.release, begun.method], ['Staging', 'boot-1', FIXED_RELEASE, 'Kexec']);
 
     const ready = aRebootView({ order: begun, report: 'Staged' });
-    assert.equal(wantedDrain(ready), 'Simulate');
+    assert.equal(wantedDrain(ready.nodeKernel), 'Simulate');
     assert.equal(nextOrder(ready)?.phase, 'Staging', 'until the drain was simulated');
     const draining = nextOrder({ ...ready, drain: { kind: 'Possible' } });
     assert.equal(draining?.phase, 'Draining');
 
-    const busy = aRebootView({ order: draining as RebootOrder, report: 'Staged', drain: { kind: 'Draining', message: '2 pods are left: default/web-1 is ending' } });
-    assert.equal(wantedDrain(busy), 'Drain');
+    const busy = aRebootView({ order: draining, report: 'Staged', drain: { kind: 'Draining', message: '2 pods are left: default/web-1 is ending' } });
+    assert.equal(wantedDrain(busy.nodeKernel), 'Drain');
     assert.equal(nextOrder(busy)?.message, '2 pods are left: default/web-1 is ending');
     const rebooting = nextOrder({ ...busy, drain: { kind: 'Drained' } });
     assert.deepEqual([rebooting?.phase, rebooting?.deadline, rebooting?.notAfter], ['Rebooting', instant(NOW + 600 * SECOND), instant(NOW + 120 * SECOND)]);

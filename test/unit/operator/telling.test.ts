@@ -6,8 +6,8 @@ import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { Condition } from '../../../crds/common.ts';
 import { aboutKernelPatch, describeEvent, eventObject } from '../../../operator/events.ts';
 import { isMajorIntent, isMajorStatus, makePace } from '../../../operator/pace.ts';
-import { describePlan, planNode } from '../../../operator/plan.ts';
-import { NOW, aKernelPatch, aNode, aPolicy, aWanted } from './builders.ts';
+import { describePlan } from '../../../operator/plan.ts';
+import { aKernelPatch, aNode, aPlan, aPolicy, aWanted, NOW } from './builders.ts';
 
 function aStatus(ready: Condition['status'], stalled: Condition['status'], reason = 'Some'): KernelPatchStatus {
   const condition = (type: string, status: Condition['status']): Condition => ({ type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-24T12:00:00Z' });
@@ -31,7 +31,7 @@ for (const [sentence, before, after, major] of storing) {
 }
 
 test('an intent that gives the agent something to do, or nothing more to do, is published at once; a plan alone may wait', () => {
-  const plan = describePlan(planNode(aNode('n1'), undefined, aPolicy(), []));
+  const plan = describePlan(aPlan(aNode('n1'), undefined, aPolicy(), []));
   assert.equal(isMajorIntent({ livePatches: [] }, { livePatches: [aWanted()] }), true);
   assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { livePatches: [] }), true);
   assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { plan, livePatches: [aWanted()] }), false);

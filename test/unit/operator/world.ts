@@ -90,6 +90,18 @@ export class World {
           if (wanted && machine.boots === 1) this.violations.push(`${seen.name} is tainted and has not booted`);
           machine.node = { ...machine.node, tainted: wanted };
         }, 'setTaint'),
+      cordon: (seen, id) =>
+        around(() => {
+          const machine = this.#machine(seen.name);
+          if (!machine.node.unschedulable) machine.node = { ...machine.node, unschedulable: true, cordonedFor: id };
+        }, 'cordon'),
+      uncordon: (seen, id) =>
+        around(() => {
+          const machine = this.#machine(seen.name);
+          if (machine.node.cordonedFor === id) machine.node = { ...machine.node, unschedulable: false, cordonedFor: undefined };
+        }, 'uncordon'),
+      evict: () => Promise.resolve({ kind: 'Gone' }),
+      remove: () => Promise.resolve({ kind: 'Gone' }),
       createEvent: () => around(() => undefined, 'createEvent'),
     };
   }

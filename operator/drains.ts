@@ -1,0 +1,95 @@
+/** The drains that reboot orders ask for: each is carried on by itself, and the decisions see how far it is. Nothing here outlives a leader: the next one looks again. */
+import { isDeepStrictEqual } from 'node:util';
+import type { DrainOptions } from '../crds/patchpolicy.ts';
+import { advanceDrain, forecastDrain } from './advance.ts';
+import type { DrainEffects } from './advance.ts';
+import { obstaclesToBegin } from './drain.ts';
+import type { DrainMemory } from './evict.ts';
+import type { NodeView } from './observe.ts';
+import type { DrainState } from './reboot.ts';
+
+export interface DrainTask {
+  readonly node: string;
+  /** Of the reboot order. */
+  readonly id: string;
+  /** Simulate: nothing is touched. */
+  readonly kind: 'Simulate' | 'Drain';
+  /** When the drain began, in milliseconds since 1970. */
+  readonly since: number;
+  readonly options: DrainOptions;
+}
+
+/** How far a task is; `state` is undefined until it was looked at. */
+export interface DrainReport {
+  readonly task: DrainTask;
+  readonly state: DrainState | undefined;
+}
+
+export interface Drains {
+  values(): Iterable<DrainReport>;
+  /** These are to be carried on, and no others. Returns the nodes whose task is new. */
+  assign(tasks: readonly DrainTask[]): readonly string[];
+  /** One look at the node's task. Returns in how many milliseconds it is due again; undefined: not by itself. Throws what a read or a write throws; repeating is safe. */
+  advance(node: string): Promise<number | undefined>;
+}
+
+export interface DrainsOptions extends DrainEffects {
+  readonly nodeOf: (name: string) => NodeView | undefined;
+  /** A state has changed. */
+  readonly onChange: () => void;
+}
+
+interface Entry extends DrainReport {
+  readonly memory: DrainMemory | undefined;
+}
+
+/** Named in a message; more would not fit. */
+const MAX_NAMED = 3;
+
+export function makeDrains(options: DrainsOptions): Drains {
+  const { client, now, nodeOf, onChange } = options;
+  const entries = new Map<string, Entry>();
+
+  /** What was found out about a task that is still the node's. */
+  function note(task: DrainTask, state: DrainState, memory?: DrainMemory): void {
+    const entry = entries.get(task.node);
+    if (entry?.task !== task) return;
+    entries.set(task.node, { task, state, memory });
+    if (!isDeepStrictEqual(entry.state, state)) onChange();
+  }
+
+  return {
+    values: () => entries.values(),
+    assign(tasks) {
+      const wanted = new Map(tasks.map((task) => [task.node, task]));
+      for (const node of entries.keys()) if (!wanted.has(node)) entries.delete(node);
+      const fresh = tasks.filter((task) => !isDeepStrictEqual(entries.get(task.node)?.task, task));
+      for (const task of fresh) entries.set(task.node, { task, state: undefined, memory: undefined });
+      return fresh.map(({ node }) => node);
+    },
+    async advance(name) {
+      const entry = entries.get(name);
+      const node = nodeOf(name);
+      if (entry === undefined || node === undefined) return undefined;
+      const { task, memory } = entry;
+      if (task.kind === 'Simulate') {
+        note(task, await simulate(task));
+        return undefined;
+      }
+      const progress = await advanceDrain({ ...task, node, memory }, options);
+      if (progress.kind !== 'Draining') {
+        note(task, progress);
+        return undefined;
+      }
+      note(task, { kind: 'Draining', message: progress.message }, progress.memory);
+      return progress.againInMs;
+    },
+  };
+
+  async function simulate({ node, options: drain }: DrainTask): Promise<DrainState> {
+    const obstacles = obstaclesToBegin(await forecastDrain(client, node, drain, now()), drain);
+    if (obstacles.length === 0) return { kind: 'Possible' };
+    const more = obstacles.length > MAX_NAMED ? `; and ${obstacles.length - MAX_NAMED} more` : '';
+    return { kind: 'Blocked', message: `${obstacles.slice(0, MAX_NAMED).map(({ pod, message }) => `${pod}: ${message}`).join('; ')}${more}` };
+  }
+}
