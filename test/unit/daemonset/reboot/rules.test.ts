@@ -145,8 +145,9 @@ test('live patches are held from the moment that the node could go down until it
   assert.equal(holdsLivePatches(aView(ready)), false);
 });
 
+const again = (given: Given): number | undefined => lookAgainIn(aView(given), nextRebootStep(aView(given)));
+
 test('a refusal is looked at again when it is due, an order when it expires, and what goes on each second', () => {
-  const again = (given: Given) => lookAgainIn(aView(given), nextRebootStep(aView(given)));
   assert.equal(again({ memory: { refusal } }), (RECHECK_SECONDS - 5) * 1000);
   assert.equal(again(ready), 50 * 60_000 + 1);
   assert.equal(again({ memory: { attempts: 2, failure } }), 15_000);
