@@ -53,7 +53,7 @@ export function describeDownError(stderr: string): Failure | undefined {
   const printed = stderr.trim().split('\n').at(-1)?.slice(-200) || 'nothing was printed';
   if (/already a shutdown|already in progress/i.test(stderr)) return undefined;
   if (/^nsenter: .*(?:exec|systemctl|env).*(?:No such file|not found)/m.test(stderr) || /^env: .*No such file/m.test(stderr)) {
-    return { reason: 'NoSystemd', message: `the node has no systemctl, by which it would be shut down in order (${printed}): reboot it by hand`, retry: false };
+    return { reason: 'NoSystemd', message: `there is no systemctl, by which the node would be shut down in order (${printed}): give the agent's pod hostPID, or reboot the node by hand`, retry: false };
   }
   if (/^nsenter: /m.test(stderr)) return { reason: 'PermissionDenied', message: `the agent can not reach the node's init (${printed}): its pod must be privileged and have hostPID`, retry: true };
   if (/No kexec kernel loaded|Nothing has been loaded|is not available/i.test(stderr)) {

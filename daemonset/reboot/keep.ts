@@ -93,8 +93,9 @@ export function makeRebootKeeper(machine: Machine, log: Logger): RebootKeeper {
       };
     },
     async carryOut({ view, step }) {
+      const { failure, refusal } = view.memory;
       memory = await runRebootStep(machine, view, step.name);
-      return memory.failure === view.memory.failure && memory.refusal === view.memory.refusal;
+      return [undefined, failure].includes(memory.failure) && [undefined, refusal].includes(memory.refusal);
     },
     async remove(bootID) {
       memory = undefined;

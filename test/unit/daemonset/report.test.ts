@@ -201,6 +201,19 @@ test('the kernels in /boot are listed, those that would not boot with why, and w
   assert.deepEqual(status.nextBoot, { release: 'unknown', message: 'no grub.cfg' });
 });
 
+test('a reboot is progress while the node goes down, stands in the way when it is refused, and has its time while its state stays', () => {
+  const refused = { id: 'order-1', state: 'Refused', reason: 'KexecLoadDisabled', message: 'kexec is switched off', since: '' } as const;
+  const previous = aStatus({ reboot: refused });
+  assert.deepEqual(previous.reboot, { ...refused, since: '2026-11-24T09:00:00Z' });
+  assert.deepEqual([conditionOf(previous, 'Stalled')?.reason, conditionOf(previous, 'Progressing')?.status], ['KexecLoadDisabled', 'False']);
+  const later = '2026-11-24T10:00:00Z';
+  assert.equal(aStatus({ reboot: { ...refused, reason: 'Inhibited' }, previous, now: later }).reboot?.since, '2026-11-24T09:00:00Z');
+  assert.equal(aStatus({ reboot: { ...refused, id: 'order-2' }, previous, now: later }).reboot?.since, later);
+  const going = aStatus({ reboot: { ...refused, state: 'GoingDown', reason: 'GoingDown' }, previous, now: later });
+  assert.deepEqual([going.reboot?.since, conditionOf(going, 'Progressing')?.reason, conditionOf(going, 'Stalled')?.status], [later, 'GoingDown', 'False']);
+  assert.equal(aStatus({ previous: going }).reboot, undefined);
+});
+
 test('whatever was seen, the report keeps within the bounds of the protocol', () => {
   const functions = Array.from({ length: 300 }, (_, index) => `vmlinux:${'f'.repeat(600)}${index}`);
   const patches = Array.from({ length: 80 }, (_, index) => enabled(`vendor_fix_with_a_long_name_${index}`, functions));
@@ -208,6 +221,9 @@ test('whatever was seen, the report keeps within the bounds of the protocol', ()
   const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
   const layout: BootLayout = { kernels: [kernel('6.12.107', { reason: 'ImageUnreadable', message: 'm'.repeat(9000) })], nextBoot: { release: '6.12.107', source: '/boot/efi/EFI/redhat/grub.cfg', message: 't'.repeat(9000) } };
   const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, layout });
+});
+
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, reboot: { id: 'order-1', state: 'Refused', reason: 'StageFailed', message: 'm'.repeat(9000), since: '' } });
   const parsed = z.safeParse(NodeKernelStatus, status);
   assert.deepEqual(parsed.error?.issues ?? [], []);
 });

@@ -72,6 +72,13 @@ test('a FIFO and a directory are errors, and nobody waits for a writer', async (
   await assert.rejects(host.read('/var', 100), (error) => codeOf(error) === 'HostUnreadable');
 });
 
+test('a program of the agent is told where a file of the node is, with its links resolved', async () => {
+  for (const path of ['/var/lib/fix.ko', '/var/absolute', '/climbing', '/directory/fix.ko']) assert.equal(await host.locate(path), join(root, 'var/lib/fix.ko'), path);
+  assert.equal(await host.locate('/directory'), join(root, 'var/lib'));
+  assert.equal(await host.locate('/none'), undefined);
+  assert.equal(await host.locate('/out'), undefined);
+});
+
 test('a directory is listed, and one that is not there is undefined', async () => {
   assert.deepEqual(await host.list('/var/lib'), [{ name: 'fix.ko', directory: false }]);
   assert.ok((await host.list('/var'))?.some(({ name, directory: isDirectory }) => name === 'lib' && isDirectory));
