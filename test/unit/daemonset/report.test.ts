@@ -220,10 +220,7 @@ test('whatever was seen, the report keeps within the bounds of the protocol', ()
   const long = outlook('Failed');
   const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
   const layout: BootLayout = { kernels: [kernel('6.12.107', { reason: 'ImageUnreadable', message: 'm'.repeat(9000) })], nextBoot: { release: '6.12.107', source: '/boot/efi/EFI/redhat/grub.cfg', message: 't'.repeat(9000) } };
-  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, layout });
-});
-
-  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, reboot: { id: 'order-1', state: 'Refused', reason: 'StageFailed', message: 'm'.repeat(9000), since: '' } });
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, layout, reboot: { id: 'order-1', state: 'Refused', reason: 'StageFailed', message: 'm'.repeat(9000), since: '' } });
   const parsed = z.safeParse(NodeKernelStatus, status);
   assert.deepEqual(parsed.error?.issues ?? [], []);
 });

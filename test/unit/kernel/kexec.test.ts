@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { findKernelFiles } from '../../../kernel/bootfiles.ts';
 import { KernelPatchError, codeOf } from '../../../kernel/errors.ts';
 import type { Errno } from '../../../kernel/errno.ts';
 import type { Host } from '../../../kernel/host.ts';
@@ -130,26 +129,3 @@ for (const [what, { alter, facts }] of Object.entries(FACTS)) {
     assert.partialDeepStrictEqual(await readKexecFacts(machine.host), facts);
   });
 }
-
-const LAYOUTS: readonly (readonly [what: string, names: readonly string[], found: string])[] = [
-  ['Debian', ['vmlinuz-6.12', 'initrd.img-6.12', 'config-6.12'], '/boot/initrd.img-6.12'],
-  ['Fedora', ['vmlinuz-6.12', 'initramfs-6.12.img', 'System.map-6.12'], '/boot/initramfs-6.12.img'],
-  ['SUSE', ['vmlinuz-6.12', 'initrd-6.12'], '/boot/initrd-6.12'],
-  ['another kernel only', ['vmlinuz-6.11', 'initrd.img-6.11'], 'KernelMissing'],
-  ['no initrd', ['vmlinuz-6.12', 'initrd.img-6.11'], 'InitrdMissing'],
-];
-
-for (const [what, names, found] of LAYOUTS) {
-  test(`the files of a kernel in /boot, ${what}: ${found}`, async () => {
-    const machine = new SimulatedMachine(simulatedClock());
-    for (const name of names) machine.set(`/boot/${name}`, '');
-    const files = await findKernelFiles(machine.host, '6.12');
-    assert.equal('reason' in files ? files.reason : files.initrd, found);
-  });
-}
-
-test('a /boot that can not be read is said with the errno', async () => {
-  const { host } = aHost();
-  const failure = await findKernelFiles({ ...host, list: async () => Promise.reject(new KernelPatchError('HostUnreadable', '/boot can not be read: EIO')) }, TARGET);
-  assert.ok('reason' in failure && failure.reason === 'BootUnreadable' && failure.message.includes('EIO'));
-});
