@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { KernelPatchError, codeOf } from '../../../kernel/errors.ts';
+import { codeOf } from '../../../kernel/errors.ts';
 import type { Errno } from '../../../kernel/errno.ts';
 import type { Host } from '../../../kernel/host.ts';
 import { parseKexecErrno, readKexecFacts, stageKernel, unstageKernel } from '../../../kernel/kexec.ts';
