@@ -61,6 +61,9 @@ export function policy(spec: object = {}, name = 'all'): object {
   return { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'PatchPolicy', metadata: { name }, spec: { rollout: { maxInFlight: '100%' }, ...spec } };
 }
 
+/** Of a policy: this node and no other. */
+export const onlyNode = (name: string) => ({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': name } } });
+
 export async function getNodeKernels(world: World): Promise<readonly NodeKernel[]> {
   return (JSON.parse(await world.fleet.plane.mustKubectl(['get', 'nodekernels', '-o', 'json'])) as { items: NodeKernel[] }).items;
 }

@@ -1,0 +1,20 @@
+/** What scenarios of reboots share. */
+import { waitFor } from '../wait.ts';
+import { SOON, kernelPatch, runningRelease } from './world.ts';
+import type { World } from './world.ts';
+
+/** The newer kernel of the node image: installed, and not what the nodes run. */
+export const fixedRelease = (world: World): string => world.fleet.image.kernels[1];
+
+/** A KernelPatch that only a boot into the newer kernel closes. */
+export function fixedByReboot(world: World, name: string): object {
+  const fixed = fixedRelease(world);
+  return kernelPatch(name, { kernels: [{ release: runningRelease(world), state: 'Affected', rebootInto: fixed }, { release: fixed, state: 'Fixed' }] });
+}
+
+/** The node is Ready, takes pods, and nothing of a cordon of ours is left. */
+export async function inService(world: World, name: string): Promise<void> {
+  const ask = () =>
+    world.fleet.plane.mustKubectl(['get', 'node', name, '-o', 'jsonpath={.status.conditions[?(@.type=="Ready")].status}|{.spec.unschedulable}|{.metadata.annotations.kernelpatch\\.dev/cordoned-for}']);
+  await waitFor(`${name} to be in service`, { seconds: SOON }, async () => (await ask()) === 'True||' || undefined, ask);
+}
