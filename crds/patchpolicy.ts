@@ -59,7 +59,7 @@ export const PatchPolicySpec = z
     mode: z._default(z.enum(MODES), 'Apply').check(doc('mode is Apply, or Plan: decide and show, touch nothing on any node.')),
     maxDisruption: z
       ._default(z.enum(DISRUPTIONS), 'LivePatch')
-      .check(doc('maxDisruption is the most disruptive action allowed: None, LivePatch, Kexec or Reboot. The least disruptive one that fixes the node is taken. Kexec and Reboot are shown in the plan; this version does not carry them out.')),
+      .check(doc('maxDisruption is the most disruptive action allowed: None, LivePatch, Kexec or Reboot. The least disruptive one that fixes the node is taken; Kexec and Reboot drain the node first.')),
     rollout: z._default(
       z
         .object({
