@@ -63,6 +63,8 @@ export interface SimulatedNode extends AsyncDisposable {
   readonly writes: readonly NodeKernelStatus[];
   /** The API server refuses this many writes from now on. */
   refuseWrites(count: number): void;
+  /** How long the API server takes for a write. */
+  writeMilliseconds: number;
   /** Publishes a new intent. */
   want(livePatches: readonly WantedLivePatch[], changes?: Partial<NodeKernelSpec>): void;
   /** The NodeKernel is deleted, and the agent is told. */
@@ -94,6 +96,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
   let refusals = 0;
 
   async function writeStatus(status: NodeKernelStatus): Promise<void> {
+    if (node.writeMilliseconds > 0) await clock.sleep(node.writeMilliseconds);
     if (refusals > 0) {
       refusals -= 1;
       throw new KernelPatchError('ApiBusy', 'PATCH was answered with 503');
@@ -137,6 +140,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       running?.agent.accept(undefined);
     },
     removed: false,
+    writeMilliseconds: 0,
     start(diesAtEffect) {
       const own = aLife(diesAtEffect);
       life = own;

@@ -1,48 +1,13 @@
 /** The real agent on a simulated machine that goes down and comes back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RebootOrder, RebootReport } from '../../../../crds/nodekernel.ts';
+import type { RebootOrder } from '../../../../crds/nodekernel.ts';
 import { JOURNAL_PATH } from '../../../../daemonset/journal.ts';
-import { parseJournal } from '../../../../kernel/journal.ts';
 import { aModule } from '../../../simulated/module.ts';
-import { aNode, aWanted } from '../../../simulated/node.ts';
+import { aWanted } from '../../../simulated/node.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
 import { TARGET, TARGET_BUILD_ID, anOrder } from '../../../simulated/reboot.ts';
-
-function aNodeWithTarget(): SimulatedNode {
-  const node = aNode();
-  node.machine.installKernel(TARGET);
-  return node;
-}
-
-function reportOf(node: SimulatedNode): RebootReport | undefined {
-  return node.object.status?.reboot;
-}
-
-const saysOf = (node: SimulatedNode): readonly unknown[] => [reportOf(node)?.state, reportOf(node)?.reason];
-
-/** The order is published, and the agent has come to rest with it. */
-async function order(node: SimulatedNode, changes: Partial<RebootOrder> = {}): Promise<void> {
-  node.want([], { reboot: anOrder(changes) });
-  await node.settle();
-}
-
-/** The node goes down for the order, and what it has led to is reported. */
-async function reboot(node: SimulatedNode, changes: Partial<RebootOrder> = {}): Promise<void> {
-  node.want([], { reboot: anOrder({ phase: 'Rebooting', ...changes }) });
-  const bootID = node.object.status?.bootID;
-  await node.until('a report of the next boot', () => node.object.status?.bootID !== bootID);
-  await node.settle();
-}
-
-const kinds = (node: SimulatedNode): readonly string[] => parseJournal(node.machine.files.get(JOURNAL_PATH) ?? Buffer.alloc(0)).records.map(({ kind }) => kind);
-
-async function staged(changes: Partial<RebootOrder> = {}): Promise<SimulatedNode> {
-  const node = aNodeWithTarget();
-  node.start();
-  await order(node, changes);
-  return node;
-}
+import { INHIBITOR, aNodeWithTarget, kinds, order, reboot, reportOf, saysOf, staged } from './ordered.ts';
 
 test('a node without an order touches nothing of kexec', async () => {
   await using node = aNodeWithTarget();
@@ -220,8 +185,11 @@ test('another order replaces what was staged for the one before', async () => {
 
 test('an order that goes on by the firmware leaves no image behind that systemd could start', async () => {
   await using node = await staged();
+  node.machine.set('/run/systemd/inhibit/1', INHIBITOR);
   await order(node, { method: 'Firmware' });
-  assert.deepEqual([node.machine.reboots.image, saysOf(node)], [undefined, ['Staged', 'Staged']]);
+  assert.deepEqual([node.machine.reboots.image, saysOf(node)], [undefined, ['Refused', 'Inhibited']]);
+  node.machine.files.delete('/run/systemd/inhibit/1');
+  await node.until('it is staged', () => reportOf(node)?.state === 'Staged');
 });
 
 test('an agent that is replaced stages once more, since it can not know what the kernel has', async () => {
@@ -244,104 +212,28 @@ test('an agent that is removed with the product takes its image out, and one tha
   assert.deepEqual([node.machine.reboots.image, node.machine.files.has(JOURNAL_PATH)], [undefined, false]);
 });
 
-test('an image of somebody else is left alone, and the order is staged once it is gone', async () => {
-  await using node = aNodeWithTarget();
-  node.machine.stageByHand({ release: 'theirs', commandLine: '' });
-  node.start();
-  await order(node);
-  assert.deepEqual(saysOf(node), ['Refused', 'ImageOfOthers']);
-  node.want([]);
-  await node.settle();
-  assert.deepEqual([node.machine.asked, node.machine.reboots.image?.release], [[], 'theirs']);
-  node.machine.stageByHand(undefined);
-  await order(node);
-  assert.deepEqual(saysOf(node), ['Staged', 'Staged']);
-});
-
-const ANSWERS: Readonly<Record<string, { readonly prints: readonly string[]; readonly reason: string; readonly asks: number }>> = {
-  'a broken image is not asked for again': { prints: ['Cannot determine the file type of /host/boot/x\n'], reason: 'ImageRejected', asks: 1 },
-  'no room is asked for three times': { prints: Array.from({ length: 9 }, () => 'kexec_file_load failed: Cannot assign requested address\n'), reason: 'NotEnoughMemory', asks: 3 },
-  'a kernel that is busy is asked again until it is not': { prints: ['kexec_file_load failed: Device or resource busy\n'], reason: 'Staged', asks: 2 },
-};
-
-for (const [what, { prints, reason, asks }] of Object.entries(ANSWERS)) {
-  test(what, async () => {
-    await using node = aNodeWithTarget();
-    node.machine.reboots.prints['-s'].push(...prints);
-    node.start();
-    await order(node);
-    await node.machine.clock.sleep(120_000);
-    assert.deepEqual([reportOf(node)?.reason, node.machine.count('kexec -s -l')], [reason, asks]);
-    assert.deepEqual(kinds(node), reason === 'Staged' ? ['Staging'] : []);
-    assert.equal(node.object.status?.conditions?.find(({ type }) => type === 'Stalled')?.status, reason === 'Staged' ? 'False' : 'True');
-  });
-}
-
-test('kexec_load is asked where kexec_file_load is not there, and never in a locked down kernel', async () => {
-  const missing = 'syscall kexec_file_load not available.\n';
-  await using node = aNodeWithTarget();
-  node.machine.reboots.prints['-s'].push(missing);
-  node.start();
-  await order(node);
-  assert.deepEqual([reportOf(node)?.state, node.machine.asked], ['Staged', ['kexec -s -l', 'kexec -c -l']]);
-
-  await using locked = aNodeWithTarget();
-  locked.machine.set('/sys/kernel/security/lockdown', 'none [integrity] confidentiality');
-  locked.machine.reboots.prints['-s'].push(missing);
-  locked.start();
-  await order(locked);
-  assert.deepEqual([reportOf(locked)?.state, locked.machine.asked], ['Refused', ['kexec -s -l']]);
-});
-
-test('what stands in the way before the kernel is asked is looked at again, and costs no kexec', async () => {
-  await using node = aNodeWithTarget();
-  node.machine.set('/proc/sys/kernel/kexec_load_disabled', '1');
-  node.machine.files.delete(`/boot/initrd.img-${TARGET}`);
-  node.start();
-  await order(node);
-  assert.deepEqual(saysOf(node), ['Refused', 'KexecLoadDisabled']);
-  const writes = node.writes.length;
-  await node.machine.clock.sleep(300_000);
-  assert.deepEqual([node.machine.asked, node.writes.length], [[], writes]);
-  node.machine.set('/proc/sys/kernel/kexec_load_disabled', '0');
-  await node.until('the next is named', () => reportOf(node)?.reason === 'InitrdMissing');
-  node.machine.set(`/boot/initrd.img-${TARGET}`, '');
-  await node.until('it is staged', () => reportOf(node)?.state === 'Staged');
-});
-
-test('a program that blocks the shutdown is named, before the node is drained and before it goes down', async () => {
-  const inhibitor = 'WHAT=shutdown:sleep\nMODE=block\nUID=0\nPID=812\nWHO="Package Manager"\nWHY="a package is being installed"';
-  await using node = aNodeWithTarget();
-  node.machine.set('/run/systemd/inhibit/1', inhibitor);
-  node.start();
-  await order(node);
-  assert.deepEqual(saysOf(node), ['Refused', 'Inhibited']);
-  assert.match(reportOf(node)?.message ?? '', /Package Manager \(PID 812\).*a package is being installed/);
-  node.machine.files.delete('/run/systemd/inhibit/1');
-  await node.until('it is staged', () => reportOf(node)?.state === 'Staged');
-  node.machine.set('/run/systemd/inhibit/1', inhibitor);
-  await order(node, { phase: 'Rebooting' });
-  assert.deepEqual([saysOf(node), node.machine.count('systemctl kexec')], [['Refused', 'Inhibited'], 0]);
-  node.machine.files.delete('/run/systemd/inhibit/1');
-  await node.until('it is proven', () => reportOf(node)?.state === 'Proven');
-});
-
-test('a refusal of systemd is said and asked again; a boot by somebody else meanwhile is not held against the kexec', async () => {
+test('an agent that is removed while the node goes down leaves the image that it goes into', async () => {
   await using node = await staged();
-  node.machine.reboots.refusals.push('Call to RebootWithFlags failed: Access denied\n');
-  await order(node, { phase: 'Rebooting' });
-  assert.deepEqual([saysOf(node), kinds(node).at(-1)], [['Refused', 'ShutdownRefused'], 'Staging']);
-  node.cutPower();
-  node.start();
-  await node.until('it is said', () => reportOf(node)?.state === 'OtherBoot');
-  assert.equal(node.object.status?.hardware?.kexecFailure, undefined);
+  node.machine.reboots.stuck = true;
+  node.want([], { reboot: anOrder({ phase: 'Rebooting' }) });
+  await node.until('it is told', () => reportOf(node)?.state === 'GoingDown');
+  node.removed = true;
+  await node.stop();
+  assert.deepEqual([node.machine.reboots.image?.release, kinds(node).at(-1)], [TARGET, 'GoingDown']);
 });
 
-test('a refusal of systemd that passes delays the reboot only', async () => {
-  await using node = await staged();
-  node.machine.reboots.refusals.push('Call to RebootWithFlags failed: Access denied\n');
-  await reboot(node);
-  assert.deepEqual([reportOf(node)?.state, node.machine.count('systemctl kexec')], ['Proven', 2]);
+test('an order that is taken back while a report is written does not take the node down', async () => {
+  await using node = aNodeWithTarget();
+  node.machine.behaviours.set('livepatch_fix', { transitionMilliseconds: 20_000 });
+  node.want([aWanted({ replace: false })], { reboot: anOrder({ phase: 'Rebooting' }) });
+  node.start();
+  await node.until('it waits', () => reportOf(node)?.reason === 'AwaitingTransition');
+  node.writeMilliseconds = 8000;
+  await node.until('the transition has ended', () => node.machine.active.length === 1);
+  await node.machine.clock.sleep(3000);
+  node.want([aWanted({ replace: false })], { reboot: anOrder({ phase: 'Parked' }) });
+  await node.until('it is taken back', () => reportOf(node)?.state === 'Unstaged');
+  assert.equal(node.machine.count('systemctl kexec'), 0);
 });
 
 test('a shutdown that does not come to its end is given up, and its image taken out when the order goes', async () => {
@@ -365,28 +257,6 @@ test('a node that goes down goes down: its image stays although the order is wit
   assert.deepEqual([reportOf(node), node.machine.count('kexec -s -u')], [undefined, 0]);
   await node.machine.clock.sleep(60_000);
   assert.equal(node.machine.files.has(JOURNAL_PATH), false);
-});
-
-test('an image that somebody takes out is put there again, three times in all', async () => {
-  await using node = await staged();
-  for (let times = 2; times <= 3; times += 1) {
-    node.machine.stageByHand(undefined);
-    await node.until(`time ${times}`, () => node.machine.count('kexec -s -l') === times && node.machine.reboots.image !== undefined);
-    await node.machine.clock.sleep(5000);
-  }
-  node.machine.stageByHand(undefined);
-  await node.until('it is given up', () => reportOf(node)?.reason === 'Displaced');
-  assert.equal(node.machine.count('kexec -s -l'), 3);
-});
-
-test('an image that can not be taken out is said, also when the order is gone', async () => {
-  await using node = await staged();
-  node.machine.set('/proc/sys/kernel/kexec_load_disabled', '1');
-  node.want([]);
-  await node.until('it is said', () => reportOf(node)?.reason === 'UnstageFailed');
-  assert.match(reportOf(node)?.message ?? '', /kexec_load_disabled=1/);
-  node.machine.set('/proc/sys/kernel/kexec_load_disabled', '0');
-  await node.until('it is taken out', () => node.machine.reboots.image === undefined && reportOf(node) === undefined);
 });
 
 test('the node goes down only when no live patch is in transition, and begins none while it does', async () => {
@@ -415,18 +285,6 @@ test('a transition of somebody else that does not end is named', async () => {
   node.machine.finishTransition('vendor_fix');
   await node.until('it is proven', () => reportOf(node)?.state === 'Proven');
 });
-
-for (const errno of ['ENOSPC', 'EROFS']) {
-  test(`without a place for the journal (${errno}) nothing is staged and the node does not go down`, async () => {
-    await using node = aNodeWithTarget();
-    node.machine.disk.fails = errno;
-    node.start();
-    await order(node, { phase: 'Rebooting' });
-    assert.deepEqual([saysOf(node), node.machine.asked], [['Refused', 'JournalUnwritable'], []]);
-    node.machine.disk.fails = undefined;
-    await node.until('it is proven', () => reportOf(node)?.state === 'Proven');
-  });
-}
 
 test('an API server that is away while the node goes down and comes back is told afterwards', async () => {
   await using node = await staged();

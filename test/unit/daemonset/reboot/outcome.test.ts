@@ -63,6 +63,7 @@ const OVER: readonly (readonly [what: string, record: RebootRecord, running: Ker
   ['it is reported and not remembered', told, later(), true, written({ reboot: report }), false],
   ['its order is gone, and it is remembered', told, later(), false, written({ hardware: remembered }), true],
   ['its order is gone, and it is not remembered', told, later(), false, written({}), false],
+  ['by the firmware, it is not reported', { ...told, ...byFirmware }, later(target), true, written({}), false],
   ['by the firmware, it is reported', { ...told, ...byFirmware }, later(target), true, written({ reboot: { ...report, state: 'Proven' } }), true],
 ];
 
@@ -78,5 +79,6 @@ test('a failed kexec is remembered with the time it was first seen, for machines
   assert.equal(describeHardware(later(), { ...told, id: 'order-2' }, first, 'later').kexecFailure?.id, 'order-2');
   assert.equal(describeHardware(later({ rebootID: 'order-2' }), undefined, first, 'later').kexecFailure, undefined);
   assert.equal(describeHardware(later({ hardware: { ...hardware, product: 'another' } }), undefined, first, 'later').kexecFailure, undefined);
+  assert.equal(describeHardware(someFacts(), told, undefined, 'now').kexecFailure, undefined, 'the node still goes down');
   assert.equal(describeHardware(later(), { ...told, ...byFirmware }, undefined, 'now').kexecFailure, undefined, 'a boot loader is no kexec');
 });
