@@ -6,7 +6,6 @@ import { makeJournal } from '../../../../daemonset/journal.ts';
 import { memoryFor, ready } from '../../../../daemonset/reboot/memory.ts';
 import type { RebootView } from '../../../../daemonset/reboot/rules.ts';
 import { runRebootStep } from '../../../../daemonset/reboot/run.ts';
-import { findKernelFiles } from '../../../../kernel/bootfiles.ts';
 import { KernelPatchError } from '../../../../kernel/errors.ts';
 import type { RebootRecord } from '../../../../kernel/journal.ts';
 import { simulatedClock } from '../../../simulated/clock.ts';
@@ -28,7 +27,7 @@ async function aReadyNode(run?: SimulatedMachine['host']['run']) {
   await journal.open();
   await journal.record(staging);
   const view: RebootView = { order, running: someFacts(), record: staging, loaded: 'on', memory: ready(memoryFor(order, undefined)), moving: undefined, reported: undefined, now: 0, date: clock.now() };
-  return { machine, clock, journal, view, goDown: (changes: Partial<RebootView> = {}) => runRebootStep({ host, clock, journal, findKernel: findKernelFiles }, { ...view, ...changes }, 'GoDown') };
+  return { machine, clock, journal, view, goDown: (changes: Partial<RebootView> = {}) => runRebootStep({ host, clock, journal }, { ...view, ...changes }, 'GoDown') };
 }
 
 test('a node that is ready is told to go down, and the journal knows it', async () => {
