@@ -43,6 +43,8 @@ interface Entry extends DrainReport {
   readonly memory: DrainMemory | undefined;
 }
 
+/** 30 s: whoever makes room for a drain sees it go on soon, and a look at a node costs two lists. */
+const SIMULATE_AGAIN_MS = 30_000;
 /** Named in a message; more would not fit. */
 const MAX_NAMED = 3;
 
@@ -73,8 +75,9 @@ export function makeDrains(options: DrainsOptions): Drains {
       if (entry === undefined || node === undefined) return undefined;
       const { task, memory } = entry;
       if (task.kind === 'Simulate') {
-        note(task, await simulate(task));
-        return undefined;
+        const state = await simulate(task);
+        note(task, state);
+        return state.kind === 'Blocked' ? SIMULATE_AGAIN_MS : undefined;
       }
       const progress = await advanceDrain({ ...task, node, memory }, options);
       if (progress.kind !== 'Draining') {

@@ -6,7 +6,7 @@
  *   Draining   the node is cordoned, its pods go                      -> Rebooting when they have; Parked, Refused
  *   Rebooting  the agent takes the node down                          -> Returning when another boot is seen; Failed
  *   Returning  the node is back                                       -> gone when the agent has proven it and the node is Ready; Failed
- *   Parked     given back until the deadline                          -> a new order
+ *   Parked     given back; its drain is simulated again and again     -> a new order once the node can be drained
  *   Refused    the node can not do it; it is as it was                -> a new order, by the firmware where the policy lets it, or after the deadline
  *   Failed     given up; counts for the failure budget                -> a new order once the KernelPatch asks for another kernel, or for another try
  *
@@ -24,8 +24,8 @@ import type { Target } from './target.ts';
 const STAGING_SECONDS = 180;
 /** 2 min: an agent goes down within a second of being told; one that was away meanwhile does it no more. */
 const GO_SECONDS = 120;
-/** 5 min between two tries of a node that could not be drained: long enough for a Deployment to have become healthy, and for other nodes to have their turn. */
-const PARK_SECONDS = 300;
+/** 1 min at least between two tries of a node that could not be drained, so that others have their turn. It is begun anew once a simulation says that it can be. */
+const PARK_SECONDS = 60;
 
 /** 7 days, for a drain that waits. */
 const WAIT_SECONDS = 604_800;
@@ -62,15 +62,16 @@ export const isCordoned = (order: RebootOrder | undefined): boolean => order !==
 export function wantedDrain(nodeKernel: NodeKernel): 'Simulate' | 'Drain' | undefined {
   const order = nodeKernel.spec.reboot;
   if (order?.phase === 'Draining') return 'Drain';
+  if (order?.phase === 'Parked') return 'Simulate';
   return order?.phase === 'Staging' && reportOf(nodeKernel, order)?.state === 'Staged' ? 'Simulate' : undefined;
 }
 
 /** True when a slot is all that a new order for the node waits for. */
-export function mayBegin({ nodeKernel, target, retry, now }: RebootView): boolean {
+export function mayBegin({ nodeKernel, target, retry, drain, now }: RebootView): boolean {
   const order = nodeKernel.spec.reboot;
   if (target === undefined) return false;
   if (order === undefined) return true;
-  if (order.phase === 'Parked') return isOver(order, now);
+  if (order.phase === 'Parked') return isOver(order, now) && drain?.kind === 'Possible';
   if (order.phase === 'Refused') return isOver(order, now) || isOtherTry(order, target, retry) || fallsBack(order, target, nodeKernel);
   return order.phase === 'Failed' && isOtherTry(order, target, retry);
 }
@@ -105,7 +106,7 @@ const RULES: Readonly<Record<RebootPhase, Rule>> = {
   Draining: unlessUnwanted(fromDraining),
   Rebooting: fromRebooting,
   Returning: fromReturning,
-  Parked: whileAsked,
+  Parked: fromParked,
   Refused: whileAsked,
   Failed: whileAsked,
 };
@@ -118,6 +119,11 @@ export function nextOrder(view: RebootView): RebootOrder | undefined {
 
 function unlessUnwanted(rule: Rule): Rule {
   return (order, view) => (isUnwanted(order, view) ? undefined : rule(order, view));
+}
+
+function fromParked(order: RebootOrder, view: RebootView): RebootOrder | undefined {
+  const { drain } = view;
+  return whileAsked(drain?.kind === 'Blocked' ? { ...order, message: describePark(drain.message) } : order, view);
 }
 
 function whileAsked(order: RebootOrder, view: RebootView): RebootOrder | undefined {
@@ -219,7 +225,11 @@ function enter(order: Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'
 }
 
 function park(order: RebootOrder, now: number, why: string): RebootOrder {
-  return enter(order, 'Parked', { now, seconds: PARK_SECONDS, reason: 'DrainParked', message: `the node can not be drained: ${why}` });
+  return enter(order, 'Parked', { now, seconds: PARK_SECONDS, reason: 'DrainParked', message: describePark(why) });
+}
+
+function describePark(why: string): string {
+  return clip(`the node can not be drained: ${why}`);
 }
 
 function refuse(order: RebootOrder, now: number, { reason, message }: RebootReport): RebootOrder {

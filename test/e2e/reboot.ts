@@ -1,6 +1,8 @@
 /** What scenarios of reboots share. */
 import { waitFor } from '../wait.ts';
-import { SOON, kernelPatch, runningRelease } from './world.ts';
+import { SOON, kernelPatch, runningRelease, untilNode } from './world.ts';
+import type { Machine } from '../node/machine.ts';
+import type { NodeKernel } from '../../crds/nodekernel.ts';
 import type { World } from './world.ts';
 
 /** The newer kernel of the node image: installed, and not what the nodes run. */
@@ -17,4 +19,13 @@ export async function inService(world: World, name: string): Promise<void> {
   const ask = () =>
     world.fleet.plane.mustKubectl(['get', 'node', name, '-o', 'jsonpath={.status.conditions[?(@.type=="Ready")].status}|{.spec.unschedulable}|{.metadata.annotations.kernelpatch\\.dev/cordoned-for}']);
   await waitFor(`${name} to be in service`, { seconds: SOON }, async () => (await ask()) === 'True||' || undefined, ask);
+}
+
+export async function isCordoned(world: World, name: string): Promise<boolean> {
+  return (await world.fleet.plane.mustKubectl(['get', 'node', name, '-o', 'jsonpath={.spec.unschedulable}'])).trim() === 'true';
+}
+
+/** Its order has come to its end, and it runs the fixed kernel. */
+export async function inFixedKernel(world: World, { options: { name } }: Machine, seconds: number): Promise<NodeKernel> {
+  return untilNode(world, { name, what: 'in the fixed kernel, its order over', seconds }, ({ spec, status }) => spec.reboot === undefined && status?.kernel.release === fixedRelease(world));
 }

@@ -49,8 +49,18 @@ export async function deployWorkload(world: World, { replicas, minAvailable }: W
     { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', metadata: { name: NAME, namespace: 'default' }, spec: { minAvailable, selector: { matchLabels: LABELS } } },
     { apiVersion: 'v1', kind: 'Service', metadata: { name: NAME, namespace: 'default' }, spec: { selector: LABELS, ports: [{ port: 80, targetPort: PORT }] } },
   );
-  await world.fleet.plane.mustKubectl(['rollout', 'status', 'deployment', NAME, '-n', 'default', `--timeout=${SOON * 3}s`]);
+  await untilAvailable(world);
   return (await world.fleet.plane.mustKubectl(['get', 'service', NAME, '-n', 'default', '-o', 'jsonpath={.spec.clusterIP}'])).trim();
+}
+
+/** As many pods are available. */
+export async function scaleWorkload(world: World, replicas: number): Promise<void> {
+  await world.fleet.plane.mustKubectl(['scale', 'deployment', NAME, '-n', 'default', `--replicas=${replicas}`]);
+  await untilAvailable(world);
+}
+
+async function untilAvailable(world: World): Promise<void> {
+  await world.fleet.plane.mustKubectl(['rollout', 'status', 'deployment', NAME, '-n', 'default', `--timeout=${SOON * 3}s`]);
 }
 
 /** Names of the nodes that its pods run on. */

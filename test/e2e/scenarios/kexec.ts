@@ -3,7 +3,7 @@ import type { Scenario } from '../scenario.ts';
 import { deployWorkload, endPolling, nodesOfWorkload, startPolling } from '../workload.ts';
 import { AGENT_START, SOON, apply, assertHealthyKernel, getKernelPatch, onlyNode, policy, runningRelease, untilNode } from '../world.ts';
 import { waitFor } from '../../wait.ts';
-import { fixedByReboot, fixedRelease, inService } from '../reboot.ts';
+import { fixedByReboot, fixedRelease, inFixedKernel, inService } from '../reboot.ts';
 
 export const kexec: Scenario = {
   name: 'kexec',
@@ -26,7 +26,7 @@ export const kexec: Scenario = {
     await node.rebooted(bootID, 600);
     world.say(`in the fixed kernel ${((performance.now() - started) / 1000).toFixed(1)} s after the policy was applied`);
 
-    const back = await untilNode(world, { name, what: 'back in service', seconds: AGENT_START }, (each) => each.spec.reboot === undefined && each.status?.kernel.release === fixedRelease(world));
+    const back = await inFixedKernel(world, node, AGENT_START);
     assert.equal((await node.must('uname -r')).trim(), fixedRelease(world));
     assert.match(await node.must('cat /proc/cmdline'), new RegExp(`kernelpatch\\.reboot=${order.id}\\b`));
     assert.equal(back.status?.kernel.rebootID, order.id);

@@ -88,8 +88,10 @@ describe('the reboot of a node', () => {
     const parked = nextOrder(aRebootView({ order: anOrder('Staging'), report: 'Staged', drain: blocked }));
     assert.deepEqual([parked?.phase, parked?.reason, isActive(parked)], ['Parked', 'DrainParked', false]);
     assert.match(parked?.message ?? '', /PodDisruptionBudget default\/web allows 0/);
-    const later = (seconds: number) => mayBegin(aRebootView({ order: parked as RebootOrder, now: NOW + seconds * SECOND }));
-    assert.deepEqual([later(299), later(300)], [false, true]);
+    const later = (seconds: number, drain: DrainState) => aRebootView({ order: parked as RebootOrder, drain, now: NOW + seconds * SECOND });
+    assert.equal(wantedDrain(later(1, blocked).nodeKernel), 'Simulate');
+    assert.equal(nextOrder(later(600, { kind: 'Blocked', message: 'default/db-1' }))?.message, 'the node can not be drained: default/db-1');
+    assert.deepEqual([mayBegin(later(600, blocked)), mayBegin(later(59, { kind: 'Possible' })), mayBegin(later(60, { kind: 'Possible' }))], [false, false, true]);
   });
 
   it('gives a node back whose drain has not ended in time', () => {
