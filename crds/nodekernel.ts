@@ -329,6 +329,7 @@ export const nodeKernelDefinition: KindDefinition = {
     { name: 'Kernel', type: 'string', jsonPath: '.status.kernel.release', description: 'the running kernel' },
     { name: 'Action', type: 'string', jsonPath: '.spec.plan.action', description: 'what fixes this node with the least disruption' },
     { name: 'State', type: 'string', jsonPath: '.status.state', description: 'how far it is' },
+    { name: 'Reboot', type: 'string', jsonPath: '.spec.reboot.phase', description: 'how far the reboot is that it is to make' },
     { name: 'Active', type: 'string', jsonPath: '.status.active', description: 'active live patches' },
     { name: 'CVEs', type: 'string', jsonPath: '.status.cves.closed', description: 'CVEs closed on this node / CVEs of the selected KernelPatches' },
     { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status', description: 'True when the node is open to no selected CVE' },

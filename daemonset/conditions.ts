@@ -1,6 +1,6 @@
 /** The three conditions of a NodeKernel. Pure. */
 import type { Condition } from '../crds/common.ts';
-import type { Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { NodeKernelSpec, Plan, RebootOrder, WantedLivePatch } from '../crds/nodekernel.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
 import type { RebootLook } from './reboot/keep.ts';
@@ -30,17 +30,17 @@ export function activeNames(outlooks: readonly Outlook[]): ReadonlySet<string> {
 }
 
 /** True: the node is open to no selected CVE, and every live patch is as wanted. A plan that is about another boot says nothing. */
-export function judgeReady(plan: Plan | undefined, bootID: string, outlooks: readonly Outlook[]): Judgement {
+export function judgeReady({ plan, reboot }: Pick<NodeKernelSpec, 'plan' | 'reboot'>, bootID: string, outlooks: readonly Outlook[]): Judgement {
   if (plan === undefined) return { status: 'Unknown', reason: 'NotPlanned', message: 'the operator has not decided for this node yet' };
   const trouble = findTrouble(outlooks);
   if (trouble !== undefined) return { status: trouble.state === 'Unknown' ? 'Unknown' : 'False', reason: trouble.reason, message: trouble.message };
   const moving = findMoving(outlooks);
   if (moving !== undefined) return { status: 'False', reason: moving.reason, message: moving.message };
   if (plan.bootID !== bootID) return { status: 'Unknown', reason: 'PlanOfOtherBoot', message: 'the operator has not decided for this node since it booted' };
-  return judgePlan(plan, outlooks);
+  return judgePlan(plan, reboot, outlooks);
 }
 
-function judgePlan(plan: Plan, outlooks: readonly Outlook[]): Judgement {
+function judgePlan(plan: Plan, reboot: RebootOrder | undefined, outlooks: readonly Outlook[]): Judgement {
   const { action, mode, reason, message } = plan;
   switch (action) {
     case 'None':
@@ -53,7 +53,7 @@ function judgePlan(plan: Plan, outlooks: readonly Outlook[]): Judgement {
       return mode === 'Plan' ? planOnly(plan) : judgeLivePatches(plan, outlooks);
     case 'Kexec':
     case 'Reboot':
-      return mode === 'Plan' ? planOnly(plan) : { status: 'False', reason: `${action}Planned`, message };
+      return mode === 'Plan' ? planOnly(plan) : { status: 'False', reason: reboot?.reason ?? `${action}Planned`, message: reboot?.message ?? message };
     default:
       return action satisfies never;
   }

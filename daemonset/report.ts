@@ -68,7 +68,7 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
     ...describeReboot(input),
     hardware: reboot.hardware,
     conditions: [
-      condition('Ready', judgeReady(object.spec.plan, facts.bootID, outlooks), input),
+      condition('Ready', judgeReady(object.spec, facts.bootID, outlooks), input),
       condition('Progressing', judgeProgressing(outlooks, reboot), input),
       condition('Stalled', judgeStalled(outlooks, reboot), input),
     ],
