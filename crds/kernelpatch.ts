@@ -190,7 +190,7 @@ export const KernelPatchStatus = z
           closed: count('closed is how many of them were seen to be without the vulnerability: kernel fixed or not affected, or live patch active.'),
           open: count('open is all the others: selected less closed.'),
           inProgress: count('inProgress is how many of the open ones have an action under way.'),
-          waiting: count('waiting is how many of the open ones wait for a slot, a mode or an action that this version shows but does not carry out.'),
+          waiting: count('waiting is how many of the open ones wait for a slot, a mode, or until they can be drained.'),
           blocked: count('blocked is how many of the open ones have no action that their policy allows.'),
           failed: count('failed is how many of the open ones tried and failed.'),
           unknown: count('unknown is how many of the open ones run a kernel that is not listed, or did not report.'),

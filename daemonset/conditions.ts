@@ -53,10 +53,14 @@ function judgePlan(plan: Plan, reboot: RebootOrder | undefined, outlooks: readon
       return mode === 'Plan' ? planOnly(plan) : judgeLivePatches(plan, outlooks);
     case 'Kexec':
     case 'Reboot':
-      return mode === 'Plan' ? planOnly(plan) : { status: 'False', reason: reboot?.reason ?? `${action}Planned`, message: reboot?.message ?? message };
+      return mode === 'Plan' ? planOnly(plan) : judgeReboot(plan, reboot);
     default:
       return action satisfies never;
   }
+}
+
+function judgeReboot({ action, message }: Plan, order: RebootOrder | undefined): Judgement {
+  return { status: 'False', reason: order?.reason ?? `${action}Planned`, message: order?.message ?? message };
 }
 
 function planOnly({ action, message, policy }: Plan): Judgement {

@@ -32,6 +32,11 @@ export function needsDrain(action: string): boolean {
   return action === 'Kexec' || action === 'Reboot';
 }
 
+/** True when both ask for the same. */
+export function areSame(a: readonly DrainAsk[], b: readonly DrainAsk[]): boolean {
+  return a.length === b.length && a.every(({ node, key }, index) => node === b[index]?.node && key === b[index].key);
+}
+
 /** In how many milliseconds it is to be looked at; 0 is now. */
 export function dueInMs({ node, key }: DrainAsk, known: ReadonlyMap<string, Preview>, now: number): number {
   const preview = known.get(node);

@@ -1,5 +1,4 @@
 /** Wakes on every change of the caches, decides and applies: the loop around decide.ts and apply.ts. */
-import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { DAEMON_SET_NAME } from './agents.ts';
 import { applyAgents, applyDecisions } from './apply.ts';
@@ -18,6 +17,7 @@ import type { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { makePace } from './pace.ts';
 import { makeDrains } from './drains.ts';
+import { areSame } from './preview.ts';
 import type { DrainAsk } from './preview.ts';
 
 /** 10 ms from the first change: enough for the events of one `kubectl apply`, too short to be felt. */
@@ -82,7 +82,7 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
 
   /** The same as before are looked at when their time has come. */
   function askFor(wanted: readonly DrainAsk[]): void {
-    if (isDeepStrictEqual(asks, wanted)) return;
+    if (areSame(asks, wanted)) return;
     asks = wanted;
     queue.add('previews');
   }

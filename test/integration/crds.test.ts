@@ -63,6 +63,7 @@ test('an empty PatchPolicy is completed with the defaults', async () => {
     patchSelector: {},
     rollout: { maxInFlight: '25%', failureBudget: 1 },
     livePatch: { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
+    drain: { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 },
   });
 });
 
