@@ -313,6 +313,8 @@ export type NodeKernelStatus = z.infer<typeof NodeKernelStatus>;
 export interface NodeKernel {
   readonly metadata: ObjectMeta;
   readonly spec: NodeKernelSpec;
+  /** The stored spec where it is of another version: `spec` is empty then. */
+  readonly unread?: Readonly<Record<string, unknown>>;
   readonly status?: NodeKernelStatus;
 }
 

@@ -18,6 +18,11 @@ export function cordonOf({ unschedulable, cordonedFor }: Cordoning, id: string):
   return cordonedFor === id ? 'Ours' : 'Foreign';
 }
 
+/** No pod is scheduled to the node until the order is over: its cordon is the order's, or a person's. One of an earlier order is about to be undone. */
+export function holds(node: Cordoning, id: string): boolean {
+  return node.unschedulable && (node.cordonedFor === undefined || node.cordonedFor === id);
+}
+
 export function readCordoning({ metadata, spec }: KubeObject): Cordoning {
   return { unschedulable: (spec as { readonly unschedulable?: boolean } | undefined)?.unschedulable ?? false, cordonedFor: metadata.annotations?.[CORDONED_FOR] };
 }

@@ -8,16 +8,14 @@ import type { Assignment } from './assign.ts';
 import { decideIntent, startsSomething } from './intent.ts';
 import { MANAGED_BY, isOurs } from './labels.ts';
 import type { NodeView, View } from './observe.ts';
+import { rebootView, taskOf } from './orders.ts';
 import { planNode } from './plan.ts';
 import { askFor } from './preview.ts';
 import type { DrainAsk } from './preview.ts';
 import type { DrainTask } from './drains.ts';
 import { kexecFailuresOf } from './hardware.ts';
 import type { KexecFailures } from './hardware.ts';
-import { wantedDrain } from './reboot.ts';
-import type { RebootView } from './reboot.ts';
 import { decideReboots } from './reboots.ts';
-import type { Reboots } from './reboots.ts';
 import { decideUncordons } from './uncordon.ts';
 import type { Uncordon } from './uncordon.ts';
 import type { Slot } from './progress.ts';
@@ -131,24 +129,6 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
     status: { object: policy, status: policyStatus(assignment, turns, verdicts, view.now) },
     intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, turns, holders.get(candidate.plan.node)))),
   };
-}
-
-function rebootView(view: View, { plan, nodeKernel }: Candidate): RebootView | undefined {
-  const node = view.nodes.get(plan.node);
-  if (node === undefined || nodeKernel === undefined) return undefined;
-  const { target, policy } = plan;
-  const retry = plan.patches.find(({ kernelPatch }) => kernelPatch.metadata.name === (target ?? nodeKernel.spec.reboot)?.kernelPatch)?.kernelPatch.spec.retryReboot;
-  const report = view.drains.get(plan.node);
-  const drain = report?.task.id === nodeKernel.spec.reboot?.id && report?.task.kind === wantedDrain(nodeKernel) ? report?.state : undefined;
-  return { node, nodeKernel, target, retry, policy: policy.spec, drain, now: view.now };
-}
-
-/** For an order that is stored as it is decided: what is done to pods has been written down before. */
-function taskOf({ plan, nodeKernel }: Candidate, { orders }: Reboots): DrainTask | undefined {
-  const kind = nodeKernel && wantedDrain(nodeKernel);
-  const [stored, decided] = [nodeKernel?.spec.reboot, orders.get(plan.node)];
-  if (kind === undefined || stored === undefined || stored.id !== decided?.id || stored.phase !== decided.phase) return undefined;
-  return { node: plan.node, id: stored.id, kind, since: Date.parse(stored.since), options: plan.policy.spec.drain };
 }
 
 function changeOf(view: View, { plan, nodeKernel }: Candidate, spec: NodeKernelSpec): readonly IntentChange[] {

@@ -1,13 +1,15 @@
 /** What a drain of one node would do, pure: the pods of the node, the PodDisruptionBudgets of their namespaces, what the policy allows. */
 import type { DrainPreview } from '../crds/nodekernel.ts';
 import type { DrainOptions } from '../crds/patchpolicy.ts';
+import { isOperator } from './labels.ts';
 import { clip } from './plan.ts';
 import { nameOf } from './pods.ts';
 import type { BudgetView, PodView } from './pods.ts';
 import { instant } from './instant.ts';
 import { selects } from './selector.ts';
 
-export type LeaveReason = 'Static' | 'DaemonSet' | 'Terminated' | 'NotSelected' | 'DeletionSkipped';
+/** Operator: what carries the drain on. Evicted, it might find no other node, and this one would stay cordoned for ever. */
+export type LeaveReason = 'Static' | 'DaemonSet' | 'Operator' | 'Terminated' | 'NotSelected' | 'DeletionSkipped';
 
 /**
  * BarePod: no controller makes it again. LocalData: it has emptyDir volumes. SeveralBudgets: the API server evicts no pod with two. BudgetForbids: its budget allows
@@ -101,6 +103,7 @@ export function simulateDrain({ pods, budgets, options, now }: DrainedNode): For
 function whyLeft({ isStatic, controller, phase, labels, deletion }: PodView, { podSelector, skipWaitForDeleteTimeoutSeconds }: DrainOptions, now: number): LeaveReason | undefined {
   if (isStatic) return 'Static';
   if (controller === DAEMON_SET) return 'DaemonSet';
+  if (isOperator(labels)) return 'Operator';
   if (phase === 'Succeeded' || phase === 'Failed') return 'Terminated';
   if (podSelector && !selects(podSelector, labels)) return 'NotSelected';
   if (deletion && skipWaitForDeleteTimeoutSeconds > 0 && now - deletion.due > skipWaitForDeleteTimeoutSeconds * 1000) return 'DeletionSkipped';

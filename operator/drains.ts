@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DrainOptions } from '../crds/patchpolicy.ts';
 import { advanceDrain, forecastDrain } from './advance.ts';
 import type { DrainEffects } from './advance.ts';
+import { holds } from './cordon.ts';
 import { obstaclesToBegin } from './drain.ts';
 import type { DrainMemory } from './evict.ts';
 import type { NodeView } from './observe.ts';
@@ -47,10 +48,16 @@ interface Entry extends DrainReport {
 const SIMULATE_AGAIN_MS = 30_000;
 /** Named in a message; more would not fit. */
 const MAX_NAMED = 3;
+/** 5 s: an answer that is not acted on, as when its write fails, grows old. */
+const LOOK_AGAIN_MS = 5000;
 
 export function makeDrains(options: DrainsOptions): Drains {
   const { client, now, nodeOf, onChange } = options;
   const entries = new Map<string, Entry>();
+
+  function isOf(task: DrainTask): boolean {
+    return entries.get(task.node)?.task === task;
+  }
 
   /** What was found out about a task that is still the node's. */
   function note(task: DrainTask, state: DrainState, memory?: DrainMemory): void {
@@ -58,6 +65,18 @@ export function makeDrains(options: DrainsOptions): Drains {
     if (entry?.task !== task) return;
     entries.set(task.node, { task, state, memory });
     if (!isDeepStrictEqual(entry.state, state)) onChange();
+  }
+
+  /** One look at a drain. No watch tells of the cordon that it may have made, also for an order that has gone meanwhile. */
+  async function carryOn({ task, memory }: Entry, node: NodeView): Promise<number | undefined> {
+    try {
+      const progress = await advanceDrain({ ...task, node, memory }, options);
+      if (progress.kind === 'Draining') note(task, { kind: 'Draining', message: progress.message }, progress.memory);
+      else note(task, progress);
+      return progress.kind === 'Draining' ? progress.againInMs : LOOK_AGAIN_MS;
+    } finally {
+      if (!holds(node, task.id) || !isOf(task)) onChange();
+    }
   }
 
   return {
@@ -73,19 +92,10 @@ export function makeDrains(options: DrainsOptions): Drains {
       const entry = entries.get(name);
       const node = nodeOf(name);
       if (entry === undefined || node === undefined) return undefined;
-      const { task, memory } = entry;
-      if (task.kind === 'Simulate') {
-        const state = await simulate(task);
-        note(task, state);
-        return state.kind === 'Blocked' ? SIMULATE_AGAIN_MS : undefined;
-      }
-      const progress = await advanceDrain({ ...task, node, memory }, options);
-      if (progress.kind !== 'Draining') {
-        note(task, progress);
-        return undefined;
-      }
-      note(task, { kind: 'Draining', message: progress.message }, progress.memory);
-      return progress.againInMs;
+      if (entry.task.kind === 'Drain') return carryOn(entry, node);
+      const state = await simulate(entry.task);
+      note(entry.task, state);
+      return state.kind === 'Blocked' ? SIMULATE_AGAIN_MS : LOOK_AGAIN_MS;
     },
   };
 

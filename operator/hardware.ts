@@ -11,21 +11,20 @@ export type KexecFailures = ReadonlyMap<string, KexecFailed>;
 
 export function kexecFailuresOf(nodeKernels: Iterable<NodeKernel>): KexecFailures {
   const failures = new Map<string, KexecFailed>();
-  for (const { metadata, status } of nodeKernels) {
+  for (const { metadata: { name: node }, status } of nodeKernels) {
     const failure = status?.hardware?.kexecFailure;
-    const machine = status && classOf(status);
-    if (failure && machine !== undefined && !failures.has(machine)) failures.set(machine, { node: metadata.name, release: failure.release });
+    const machine = status && classOf(node, status);
+    if (failure && machine !== undefined && !failures.has(machine)) failures.set(machine, { node, release: failure.release });
   }
   return failures;
 }
 
-/** undefined: a machine that does not tell what it is stands for itself only. */
-export function kexecFailureOf(status: NodeKernelStatus, failures: KexecFailures): KexecFailed | undefined {
-  const machine = classOf(status);
-  return machine === undefined ? undefined : failures.get(machine);
+export function kexecFailureOf(node: string, status: NodeKernelStatus, failures: KexecFailures): KexecFailed | undefined {
+  return failures.get(classOf(node, status));
 }
 
-function classOf({ hardware }: NodeKernelStatus): string | undefined {
+/** A machine that does not tell what it is stands for itself only. */
+function classOf(node: string, { hardware }: NodeKernelStatus): string {
   const names = hardware && [hardware.vendor, hardware.product, hardware.firmware];
-  return names === undefined || names.includes('unknown') ? undefined : JSON.stringify(names);
+  return names === undefined || names.includes('unknown') ? `node ${node}` : JSON.stringify(names);
 }

@@ -110,9 +110,10 @@ export function readPatchPolicy(object: KubeObject): PatchPolicy {
 
 /** Never throws: a spec of another version is as an empty one and is written anew, a report of another version is as none. */
 export function readNodeKernel(object: KubeObject): NodeKernel {
-  const spec = NodeKernelSpec.safeParse(object['spec'] ?? {});
+  const stored = object['spec'] ?? {};
+  const spec = NodeKernelSpec.safeParse(stored);
   const status = NodeKernelStatus.safeParse(object['status']);
-  return { metadata: readMeta(object), spec: spec.success ? spec.data : {}, ...(status.success && { status: status.data }) };
+  return { metadata: readMeta(object), ...(spec.success ? { spec: spec.data } : { spec: {}, unread: stored as NonNullable<NodeKernel['unread']> }), ...(status.success && { status: status.data }) };
 }
 
 function readMeta({ metadata }: KubeObject): ObjectMeta {

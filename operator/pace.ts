@@ -24,9 +24,13 @@ export function isMajorStatus(before: AnyStatus | undefined, after: AnyStatus): 
 }
 
 function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
-  const had = before && 'slots' in before ? [...(before.slots ?? []), ...(before.rebootSlots ?? [])] : [];
-  const held = new Set(had.map(({ node, since }) => `${node} ${since}`));
-  return 'slots' in after && [...(after.slots ?? []), ...(after.rebootSlots ?? [])].some(({ node, since }) => !held.has(`${node} ${since}`));
+  const held = new Set(slotsOf(before));
+  return slotsOf(after).some((slot) => !held.has(slot));
+}
+
+function slotsOf(status: AnyStatus | undefined): readonly string[] {
+  if (status === undefined || !('slots' in status)) return [];
+  return [...(status.slots ?? []).map(({ node, since }) => `${node} ${since}`), ...(status.rebootSlots ?? []).map(({ node, order }) => `${node} ${order}`)];
 }
 
 export interface Pace {

@@ -50,7 +50,7 @@ const MAX_MESSAGE = 1024;
 
 export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, { policy, kernelPatches }: Pick<Assignment, 'policy' | 'kernelPatches'>, kexecFailures: KexecFailures): NodePlan {
   const report = currentReport(node, nodeKernel);
-  const patches = report.kind === 'Report' ? decideTogether(kernelPatches, { report: report.status, policy, order: nodeKernel?.spec.reboot, kexecFailures }) : kernelPatches.map((kernelPatch) => ({ kernelPatch, ...report.decision }));
+  const patches = report.kind === 'Report' ? decideTogether(kernelPatches, { node: node.name, report: report.status, policy, order: nodeKernel?.spec.reboot, kexecFailures }) : kernelPatches.map((kernelPatch) => ({ kernelPatch, ...report.decision }));
   return {
     node: node.name,
     policy,
@@ -108,7 +108,7 @@ function describeFixed({ spec }: KernelPatch, report: NodeKernelStatus): string 
 
 function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, ground: Ground): PatchPlan {
   const { withdrawn } = kernelPatch.spec;
-  const decision = chooseWay(entry, kernelPatch.spec, ground);
+  const decision = chooseWay(entry, kernelPatch, ground);
   const { action, reason, message, needs } = decision;
   const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
   const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: ground.policy.spec.livePatch.transitionSeconds });

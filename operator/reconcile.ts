@@ -74,8 +74,9 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
     const decisions = decide(observe(caches, at));
     askFor(decisions.previews);
     metrics.setVerdicts([...caches.kernelPatches.values()].map(({ metadata }) => metadata.name), decisions.verdicts);
-    const heldBackMs = await applyDecisions(decisions, at, effects);
+    // Before anything is written, and whatever becomes of that: a drain whose order goes has ended before its node is uncordoned.
     for (const node of drains.assign(decisions.drains)) queue.add(`${DRAIN}${node}`);
+    const heldBackMs = await applyDecisions(decisions, at, effects);
     end();
     return earliest(heldBackMs, decisions.nextDeadline === undefined ? undefined : Math.max(0, decisions.nextDeadline - at));
   }

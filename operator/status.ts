@@ -4,8 +4,9 @@ import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Assignment } from './assign.ts';
 import { setConditions } from './conditions.ts';
 import type { Judgement } from './conditions.ts';
+import { nameSome } from './names.ts';
 import { clip } from './plan.ts';
-import { WORST_FIRST, nameSome } from './verdict.ts';
+import { WORST_FIRST } from './verdict.ts';
 import type { Turns, Verdict } from './verdict.ts';
 
 /** The list `attention` holds 20 nodes (crds/kernelpatch.ts). */

@@ -1,10 +1,12 @@
 /** How one node stands towards one KernelPatch, pure: the plan, and how far it is. */
 import type { NodeVerdict } from '../crds/kernelpatch.ts';
+import { nameSome } from './names.ts';
 import type { PatchPlan } from './plan.ts';
 import { judge } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
-import type { RebootOrder, RebootPhase } from '../crds/nodekernel.ts';
-import type { Reboots } from './reboots.ts';
+import type { RebootPhase } from '../crds/nodekernel.ts';
+import { isActive } from './reboot.ts';
+import type { Reboots, Wait } from './reboots.ts';
 import type { Candidate, Halt, Rollout } from './rollout.ts';
 
 export interface Verdict {
@@ -40,7 +42,7 @@ export function judgeNode(candidate: Candidate, rollout: Turns, now: number): re
   const slot = rollout.slots.get(plan.node);
   return plan.patches.map((patch) => {
     const outcome = judgePatch(patch, { ...candidate, slot }, rollout, now);
-    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot' || (outcome.reason === 'NotReported' && now < firstReportDue(candidate, now));
+    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot' || outcome.reason === 'WaitingForLivePatches' || (outcome.reason === 'NotReported' && now < firstReportDue(candidate, now));
     return { node: plan.node, kernelPatch: patch.kernelPatch.metadata.name, ...outcome, moves };
   });
 }
@@ -122,26 +124,35 @@ const OF_PHASE: Readonly<Record<RebootPhase, NodeVerdict>> = {
   Failed: 'Failed',
 };
 
-/** How far the reboot is that closes the patch; undefined: none is to. The order tells of a node that is down, of which nothing else is known. */
-function judgeReboot({ action, reason, message, kernelPatch }: PatchPlan, { plan }: Candidate, { orders, halts }: Reboots): Outcome | undefined {
+/**
+ * How far the reboot is that closes the patch; undefined: none is to. Until it is over, the order tells of its own KernelPatch whatever the plan says: of a node that is down nothing else is known, and one that has the kernel is not in
+ * service before.
+ */
+function judgeReboot({ action, message, kernelPatch }: PatchPlan, { plan }: Candidate, { orders, waits }: Reboots): Outcome | undefined {
   const order = orders.get(plan.node);
   const asked = action === 'Kexec' || action === 'Reboot';
-  const away = action === 'Unknown' && reason === 'ReportOfOtherBoot' && order?.kernelPatch === kernelPatch.metadata.name;
-  if (order !== undefined && (asked || away)) return outcomeOfOrder(order);
+  const isOwn = order?.kernelPatch === kernelPatch.metadata.name && (order.phase === 'Failed' || isActive(order));
+  if (order !== undefined && (asked || isOwn)) return { verdict: OF_PHASE[order.phase], reason: order.reason, message: order.message };
   if (!asked) return undefined;
   const { name: policy } = plan.policy.metadata;
   if (plan.policy.spec.mode === 'Plan') return { verdict: 'Waiting', reason: 'PlanMode', message: `${message}; PatchPolicy ${policy} has mode Plan: set spec.mode: Apply there` };
-  const halt = halts.get(kernelPatch.metadata.name);
-  if (halt) return halted(halt, policy);
-  return { verdict: 'Waiting', reason: 'WaitingForSlot', message: `${message}; waits until fewer than ${plan.policy.spec.rollout.maxUnavailable} nodes of PatchPolicy ${policy} (maxUnavailable) are drained and booting` };
+  return { verdict: 'Waiting', ...describeWait(waits.get(plan.node) ?? { kind: 'Slot' }, plan, message) };
 }
 
-function outcomeOfOrder({ phase, reason, message }: RebootOrder): Outcome {
-  return { verdict: OF_PHASE[phase], reason, message };
-}
-
-/** At most three names and how many more. */
-export function nameSome(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(', ');
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+function describeWait(wait: Wait, { node, policy: { metadata, spec } }: Candidate['plan'], message: string): Omit<Outcome, 'verdict'> {
+  switch (wait.kind) {
+    case 'Halted': {
+      const { failed, kernelPatches } = wait.halt;
+      const why = `the reboot failed on ${nameSome(failed)}, as many as PatchPolicy ${metadata.name} has failureBudget`;
+      return { reason: 'RolloutHalted', message: `${why}: see why there, then set a new word as spec.retryReboot of KernelPatch ${nameSome(kernelPatches)} to try it once more, or raise the budget` };
+    }
+    case 'Ready':
+      return { reason: 'NodeNotReady', message: `${message}; waits until node ${node} is Ready: see its kubelet` };
+    case 'LivePatches':
+      return { reason: 'WaitingForLivePatches', message: `${message}; waits until the live patches of the node do not change any more` };
+    case 'Slot':
+      return { reason: 'WaitingForSlot', message: `${message}; waits until fewer than ${spec.rollout.maxUnavailable} nodes of PatchPolicy ${metadata.name} (maxUnavailable) are drained and booting` };
+    default:
+      return wait satisfies never;
+  }
 }

@@ -1,12 +1,13 @@
 /** The ways to fix one node for one KernelPatch, from the least disruptive on, and the first of them that works. */
 import { DISRUPTIONS } from '../crds/common.ts';
 import type { Disruption } from '../crds/common.ts';
-import type { KernelEntry, KernelPatchSpec } from '../crds/kernelpatch.ts';
+import type { KernelEntry, KernelPatch, KernelPatchSpec } from '../crds/kernelpatch.ts';
 import type { Action, NodeKernelStatus, RebootOrder } from '../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicySpec } from '../crds/patchpolicy.ts';
 import { kexecFailureOf } from './hardware.ts';
 import type { KexecFailures } from './hardware.ts';
 import { describeRelapse, judgeNextBoot } from './nextboot.ts';
+import { kexecRefusalOf } from './refusal.ts';
 
 export interface Decision {
   readonly action: Action;
@@ -30,6 +31,7 @@ interface Consent {
 
 /** What a decision about a node stands on. */
 export interface Ground {
+  readonly node: string;
   readonly report: NodeKernelStatus;
   readonly policy: PatchPolicy;
   /** The reboot order that the node has, or had last. */
@@ -42,9 +44,9 @@ export interface Ground {
  * all later ways are more disruptive. A missing fact ends the search, since the way it is about might be the least disruptive one; where the policy
  * would not allow it anyway, the node is Blocked whatever the fact is.
  */
-export function chooseWay(entry: KernelEntry, spec: KernelPatchSpec, ground: Ground): Decision {
+export function chooseWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground): Decision {
   const consent = consentOf(ground.policy);
-  const ways = [livePatchWay(entry, spec, ground.report), kexecWay(entry, spec, ground), rebootWay(entry, ground.report)] as const;
+  const ways = [livePatchWay(entry, kernelPatch.spec, ground.report), kexecWay(entry, kernelPatch, ground), rebootWay(entry, ground.report)] as const;
   const way = ways.find((each): each is Possible => each.kind !== 'Cannot');
   if (way === undefined) return stuck(entry, ways, consent);
   if (!allowed(way.action, consent)) return forbidden(way, ways[1], consent);
@@ -92,8 +94,7 @@ function noFallback(way: Possible, kexec: Way, { policy }: Consent): Decision {
 /** The node has refused the kexec in this boot, and may boot by its firmware instead. */
 function fallBack(reboot: Way, consent: Consent, { report, order }: Ground): Decision | undefined {
   const mayBoot = reboot.kind === 'Works' && consent.onKexecFailure === 'Firmware' && allowed('Reboot', consent);
-  if (!mayBoot || order?.bootID !== report.bootID) return undefined;
-  const refused = order.method === 'Kexec' && order.phase === 'Refused' ? order.reason : order.kexecRefused;
+  const refused = mayBoot ? kexecRefusalOf(order, report.bootID) : undefined;
   return refused === undefined ? undefined : { action: 'Reboot', reason: 'KexecRefused', message: `the node has refused a kexec (${refused}); ${reboot.message}` };
 }
 
@@ -125,11 +126,14 @@ function installedWay(entry: KernelEntry, report: NodeKernelStatus, boot: (targe
   return fault ? { kind: 'Cannot', reason: `Target${fault.reason}`, message: `the fixed kernel ${target} would not boot: ${fault.message}` } : boot(target);
 }
 
-function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, { report, order, kexecFailures }: Ground): Way {
+function kexecWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground): Way {
+  const { report } = ground;
+  const { spec } = kernelPatch;
   return installedWay(entry, report, (target) => {
-    const failed = kexecFailureOf(report, kexecFailures);
-    if (failed && (spec.retryReboot === undefined || order?.retry === spec.retryReboot)) {
-      return { kind: 'Cannot', reason: 'KexecFailedOnHardware', message: `a kexec into ${failed.release} on node ${failed.node}, the same kind of machine, came back by the firmware: set a new word as spec.retryReboot of the KernelPatch to try it once more` };
+    const failed = kexecFailureOf(ground.node, report, ground.kexecFailures);
+    if (failed && !isOtherTry(kernelPatch, ground.order)) {
+      const where = failed.node === ground.node ? 'this node' : `node ${failed.node}, the same kind of machine,`;
+      return { kind: 'Cannot', reason: 'KexecFailedOnHardware', message: `a kexec into ${failed.release} on ${where} came back by the firmware: set a new word as spec.retryReboot of KernelPatch ${kernelPatch.metadata.name} to try it once more` };
     }
     switch (report.kernel.kexec) {
       case 'Available':
@@ -142,6 +146,12 @@ function kexecWay(entry: KernelEntry, spec: KernelPatchSpec, { report, order, ke
         return report.kernel.kexec satisfies never;
     }
   });
+}
+
+/** The KernelPatch asks for one more, and the node has not failed under that word. */
+function isOtherTry({ metadata, spec: { retryReboot } }: KernelPatch, order: RebootOrder | undefined): boolean {
+  const isUsed = order?.phase === 'Failed' && order.kernelPatch === metadata.name && order.retry === retryReboot;
+  return retryReboot !== undefined && !isUsed;
 }
 
 /** The fix does not outlive a boot that is no kexec, or may not. */

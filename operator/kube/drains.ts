@@ -5,10 +5,12 @@ import type { CordonFields } from '../cordon.ts';
 import { KernelPatchError, kindOf } from '../errors.ts';
 import type { Answer } from '../evict.ts';
 import type { NodeView } from '../observe.ts';
+import { isCordoned } from '../reboot.ts';
 import { nameOf, readAttachment, readBudget, readPod } from '../pods.ts';
 import type { AttachmentView, BudgetView, PodView } from '../pods.ts';
 import type { Client } from './client.ts';
 import { listAll } from './list.ts';
+import { readNodeKernelNow } from './orders.ts';
 import { CSI_NODES, NODES, PERSISTENT_VOLUMES, PODS, POD_DISRUPTION_BUDGETS, VOLUME_ATTACHMENTS, budgetsIn, evictionOf, podsIn } from './resources.ts';
 import type { KubeObject } from './resources.ts';
 import type { Cache } from './store.ts';
@@ -74,7 +76,7 @@ export interface DrainWrites {
    * node has changed meanwhile, NotFound when it is gone.
    */
   cordon(node: NodeView, id: string): Promise<void>;
-  /** No cordon of this order is left; somebody else's is as it was. As cordon. */
+  /** No cordon of this order is left; somebody else's is as it was. As cordon, and throws Conflict while the order is stored in a phase in which the node is to be cordoned. */
   uncordon(node: NodeView, id: string): Promise<void>;
   evict(pod: PodView, options: DrainOptions): Promise<Answer>;
   /** Deletes the pod past its budgets. */
@@ -107,6 +109,8 @@ export function makeDrainWrites({ client, isLeader, nodes }: DrainWritesOptions)
     },
     async uncordon({ name }, id) {
       leading();
+      const order = (await readNodeKernelNow(client, name))?.spec.reboot;
+      if (order?.id === id && isCordoned(order)) throw new KernelPatchError('Conflict', `node ${name} stays cordoned: order ${id} is in phase ${order.phase}`);
       await nodes.writing(name, () => changeNode(name, (before) => (readCordoning(before).cordonedFor === id ? UNCORDONED : undefined)));
     },
     async evict({ namespace, name, uid }, { gracePeriodSeconds }) {

@@ -120,7 +120,7 @@ export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches =
 
 /** Nobody boots. */
 export function withoutReboots(rollout: Rollout): Turns {
-  return { ...rollout, reboots: { orders: new Map(), begun: new Set(), slots: [], halts: new Map(), nextDeadline: undefined } };
+  return { ...rollout, reboots: { orders: new Map(), slots: [], waits: new Map(), nextDeadline: undefined } };
 }
 
 /** No kexec has failed anywhere. */

@@ -38,6 +38,7 @@ const table: readonly (readonly [sentence: string, given: Given, fate: string])[
   ['a pod with a volume of its claim is evicted', { pod: aPod('db-0', { volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data-db-0' } }] }) }, 'Evict'],
   ['a pod of a DaemonSet stays', { pod: aPod('ds-1', { owner: 'DaemonSet', volumes: cache }) }, 'Leave DaemonSet'],
   ['a pod of a DaemonSet stays although it is being deleted', { pod: aPod('ds-1', { owner: 'DaemonSet', deleted: [ago(5), 30] }) }, 'Leave DaemonSet'],
+  ['a pod of the operator stays, so that the drain goes on', { pod: aPod('kernelpatch-1', { labels: { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.io/component': 'operator' } }) }, 'Leave Operator'],
   ['a static pod stays', { pod: aPod('etcd-n1', { owner: 'Node', annotations: { 'kubernetes.io/config.mirror': 'abc' } }) }, 'Leave Static'],
   ['a pod that has succeeded stays, bare and with local data', { pod: aPod('done', { owner: 'None', phase: 'Succeeded', volumes: cache }) }, 'Leave Terminated'],
   ['a pod that has failed stays', { pod: aPod('failed', { owner: 'None', phase: 'Failed' }) }, 'Leave Terminated'],

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { RebootOrder, RebootReport } from '../../../crds/nodekernel.ts';
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
-import { beginOrder, isActive, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
+import { beginOrder, counts, isActive, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
 import type { DrainState, RebootView } from '../../../operator/reboot.ts';
+import type { NodeView } from '../../../operator/observe.ts';
 import { instant } from '../../../operator/instant.ts';
 import type { Target } from '../../../operator/target.ts';
 import { FIXED_RELEASE, NOW, aNode, aNodeKernel, aReport } from './builders.ts';
@@ -23,17 +24,25 @@ interface Fields {
   readonly reportedBoot?: string;
   readonly ready?: boolean;
   readonly policy?: object;
+  /** The target's KernelPatch asks for another try by this word. */
   readonly retry?: string;
+  /** Of the order's KernelPatch; what the target says unless told. */
+  readonly asked?: boolean;
+  readonly slotted?: boolean;
+  /** Unless told the node is cordoned for the order in the phases that want it. */
+  readonly cordon?: Pick<NodeView, 'unschedulable' | 'cordonedFor'>;
 }
 
 function aRebootView(fields: Fields = {}): RebootView {
-  const { order, report, target, drain, now, boot, reportedBoot = boot, ready, policy, retry } = { ...USUAL, ...fields };
+  const { order, report, target, drain, now, boot, reportedBoot = boot, ready, policy, retry, asked = target !== 'none', slotted, cordon = cordonFor(order) } = { ...USUAL, ...fields };
   const reboot = report && order && aRebootReport(order, report);
   return {
-    node: aNode('node-1', { bootID: boot, ready }),
+    node: aNode('node-1', { bootID: boot, ready, ...cordon }),
     nodeKernel: aNodeKernel('node-1', { spec: { ...(order && { reboot: order }) }, status: aReport({ bootID: reportedBoot, ...(reboot && { reboot }) }) }),
-    target: target === 'none' ? undefined : target,
+    target: target === 'none' ? undefined : { ...target, ...(retry !== undefined && { retry }) },
+    asked,
     retry,
+    slotted,
     policy: PatchPolicySpec.parse(policy),
     drain,
     now,
@@ -44,7 +53,11 @@ function aRebootReport({ id, since }: RebootOrder, said: RebootReport['state'] |
   return { id, state: 'Staged', reason: 'AsSaid', message: 'as the agent says', since, ...(typeof said === 'string' ? { state: said } : said) };
 }
 
-const USUAL = { target: TARGET, now: NOW, boot: 'boot-1', ready: true, policy: {} } satisfies Fields;
+function cordonFor(order: RebootOrder | undefined): NonNullable<Fields['cordon']> {
+  return isCordoned(order) ? { unschedulable: true, cordonedFor: order?.id } : { unschedulable: false, cordonedFor: undefined };
+}
+
+const USUAL = { target: TARGET, now: NOW, boot: 'boot-1', ready: true, policy: {}, slotted: true } satisfies Fields;
 
 /** An order in a phase that was entered now. */
 function anOrder(phase: RebootOrder['phase'], fields: Partial<RebootOrder> = {}): RebootOrder {
@@ -101,17 +114,17 @@ describe('the reboot of a node', () => {
 
   it('is refused by an agent that can not do it, and counts as no failure', () => {
     for (const phase of ['Staging', 'Draining', 'Rebooting'] as const) {
-      const refused = nextOrder(aRebootView({ order: anOrder(phase), report: { state: 'Refused', reason: 'KexecDisabled', message: 'kexec_load_disabled is 1' } }));
-      assert.deepEqual([refused?.phase, refused?.reason, refused?.message], ['Refused', 'KexecDisabled', 'kexec_load_disabled is 1'], phase);
+      const refused = nextOrder(aRebootView({ order: anOrder(phase), report: { state: 'Refused', reason: 'KexecLoadDisabled', message: 'kexec_load_disabled is 1' } }));
+      assert.deepEqual([refused?.phase, refused?.reason, refused?.message], ['Refused', 'KexecLoadDisabled', 'kexec_load_disabled is 1'], phase);
     }
   });
 
   it('falls back to the firmware after a kexec that was refused in the same boot, at once', () => {
     const firmware: Target = { ...TARGET, method: 'Firmware' };
-    const refused = anOrder('Refused', { reason: 'KexecDisabled' });
+    const refused = anOrder('Refused', { reason: 'KexecLoadDisabled' });
     const view = aRebootView({ order: refused, target: firmware });
     assert.equal(mayBegin(view), true);
-    assert.deepEqual([beginOrder(view, firmware).method, beginOrder(view, firmware).kexecRefused], ['Firmware', 'KexecDisabled']);
+    assert.deepEqual([beginOrder(view, firmware).method, beginOrder(view, firmware).kexecRefused], ['Firmware', 'KexecLoadDisabled']);
     assert.equal(mayBegin(aRebootView({ order: refused })), false, 'the same is not tried at once');
     assert.equal(mayBegin(aRebootView({ order: refused, now: NOW + 60 * SECOND })), true, 'but after its deadline');
   });
@@ -130,16 +143,26 @@ describe('the reboot of a node', () => {
   });
 
   it('fails when another kernel runs than the one that was to, and is not tried again by itself', () => {
-    for (const state of ['CameBackByFirmware', 'WrongKernel'] as const) {
+    for (const state of ['CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const) {
       const failed = nextOrder(aRebootView({ order: anOrder('Returning'), report: { state, reason: state }, boot: 'boot-2' }));
       assert.deepEqual([failed?.phase, failed?.reason], ['Failed', state]);
+      assert.match(failed?.message ?? '', /^as the agent says\. Set a new word as spec\.retryReboot of KernelPatch fix-a to try it once more$/);
       const day = NOW + 86_400 * SECOND;
       const begins = (fields: Fields) => mayBegin(aRebootView({ order: failed as RebootOrder, boot: 'boot-2', now: day, ...fields }));
       assert.equal(begins({}), false);
       assert.equal(begins({ target: { ...TARGET, method: 'Firmware' } }), false);
+      assert.equal(begins({ target: { ...TARGET, kernelPatch: 'fix-b' } }), false, 'another KernelPatch asks for the same kernel');
       assert.equal(begins({ retry: 'ticket-1' }), true, 'a person says so');
       assert.equal(begins({ target: { ...TARGET, release: 'another' } }), true, 'another kernel is another story');
     }
+  });
+
+  it('is tried once for each word, and taking the word away is none', () => {
+    const failed = anOrder('Failed', { retry: 'ticket-1' });
+    const begins = (retry?: string) => mayBegin(aRebootView({ order: failed, ...(retry !== undefined && { retry }) }));
+    assert.deepEqual([begins('ticket-1'), begins(), begins('ticket-2')], [false, false, true]);
+    assert.deepEqual([undefined, 'ticket-1', 'ticket-2'].map((retry) => counts(failed, { retry })), [true, true, false], 'the failure is held against the kernel until then');
+    assert.equal(beginOrder(aRebootView({ order: failed }), { ...TARGET, retry: 'ticket-2' }).retry, 'ticket-2');
   });
 
   it('is taken back when nobody wants it any more, unless the node was told to go down', () => {
@@ -149,9 +172,54 @@ describe('the reboot of a node', () => {
     assert.equal(nextOrder(aRebootView({ order: anOrder('Rebooting'), report: 'Staged', target: 'none' }))?.phase, 'Rebooting');
   });
 
+  it('is not forgotten once it has failed while the node is open, although it may not be booted now', () => {
+    for (const phase of ['Parked', 'Refused', 'Failed'] as const) assert.equal(nextOrder(aRebootView({ order: anOrder(phase), target: 'none', asked: true }))?.phase, phase);
+  });
+
+  it('stays failed until the node is in service, although its kernel is the wanted one', () => {
+    const failed = { order: anOrder('Failed', { reason: 'NotReady' }), report: 'Proven', boot: 'boot-2', target: 'none' } as const;
+    assert.equal(nextOrder(aRebootView({ ...failed, ready: false }))?.phase, 'Failed');
+    assert.equal(nextOrder(aRebootView(failed)), undefined);
+  });
+
   it('is taken back when the node was booted by somebody else before it was told to', () => {
     for (const phase of ['Staging', 'Draining'] as const) assert.equal(nextOrder(aRebootView({ order: anOrder(phase), boot: 'boot-2' })), undefined, phase);
-    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning'), report: 'OtherBoot', boot: 'boot-2' })), undefined);
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning'), report: { state: 'OtherBoot', reason: 'BootedIntoTarget' }, boot: 'boot-2', target: 'none' })), undefined, 'and into the wanted kernel');
+  });
+
+  it('goes down only with a cordon that lasts until it is over: its own, or that of a person', () => {
+    const goes = (cordon: Fields['cordon']) => nextOrder(aRebootView({ order: anOrder('Draining'), report: 'Staged', drain: { kind: 'Drained' }, ...(cordon && { cordon }) }))?.phase;
+    assert.equal(goes(undefined), 'Rebooting');
+    assert.equal(goes({ unschedulable: true, cordonedFor: undefined }), 'Rebooting');
+    assert.equal(goes({ unschedulable: false, cordonedFor: undefined }), 'Draining', 'somebody has uncordoned it');
+    assert.equal(goes({ unschedulable: true, cordonedFor: 'an-earlier-order' }), 'Draining', 'that one is about to be undone');
+  });
+
+  it('disturbs nobody without a slot', () => {
+    const ready = { order: anOrder('Staging'), report: 'Staged', drain: { kind: 'Possible' } } as const;
+    assert.deepEqual([true, false].map((slotted) => nextOrder(aRebootView({ ...ready, slotted }))?.phase), ['Draining', 'Staging']);
+  });
+
+  it('begins on a node that is in service, with no cordon of ours left', () => {
+    assert.equal(mayBegin(aRebootView()), true);
+    assert.equal(mayBegin(aRebootView({ ready: false })), false);
+    assert.equal(mayBegin(aRebootView({ cordon: { unschedulable: true, cordonedFor: 'an-earlier-order' } })), false);
+    assert.equal(mayBegin(aRebootView({ cordon: { unschedulable: true, cordonedFor: undefined } })), true, 'a cordon of somebody else is no obstacle');
+  });
+
+  it('is parked, not held for ever, when the drain can not even be looked at', () => {
+    const order = anOrder('Draining');
+    const parked = nextOrder(aRebootView({ order, report: 'Staged', now: Date.parse(order.notAfter) }));
+    assert.deepEqual([parked?.phase, parked?.message], ['Parked', `the node can not be drained: the drain had not come to an end by ${order.notAfter}: see the log of the operator`]);
+    const unseen = nextOrder(aRebootView({ order: anOrder('Staging'), report: 'Staged', now: NOW + 61 * SECOND }));
+    assert.deepEqual([unseen?.phase, unseen?.reason], ['Parked', 'DrainParked'], 'nor does the agent get the blame when its drain could not be simulated');
+  });
+
+  it('keeps to the firmware as long as the boot lasts in which the kexec was refused', () => {
+    const firmware: Target = { ...TARGET, method: 'Firmware' };
+    const parked = anOrder('Parked', { method: 'Firmware', kexecRefused: 'KexecLoadDisabled', deadline: instant(NOW) });
+    assert.equal(beginOrder(aRebootView({ order: parked, target: firmware }), firmware).kexecRefused, 'KexecLoadDisabled');
+    assert.equal(beginOrder(aRebootView({ order: parked, target: firmware, boot: 'boot-2' }), firmware).kexecRefused, undefined);
   });
 
   it('stays what it is while the agent of a node that has booted is silent', () => {
