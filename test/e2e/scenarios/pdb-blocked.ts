@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { fixedByReboot, fixedRelease, inFixedKernel, inService, isCordoned } from '../reboot.ts';
 import type { Scenario } from '../scenario.ts';
 import { deployWorkload, nodesOfWorkload, scaleWorkload } from '../workload.ts';
-import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, getKernelPatch, policy, untilNode } from '../world.ts';
+import { BOOT, SOON, apply, assertHealthyKernel, getKernelPatch, policy, untilNode } from '../world.ts';
 import { waitFor } from '../../wait.ts';
 
 export const pdbBlocked: Scenario = {
@@ -17,16 +17,16 @@ export const pdbBlocked: Scenario = {
     await plane.mustKubectl(['cordon', other.options.name]);
     await apply(world, fixedByReboot(world, 'fix'), policy({ maxDisruption: 'Kexec', rollout: { maxUnavailable: '1' } }));
 
-    const parked = await untilNode(world, { name: held, what: 'parked', seconds: AGENT_START }, ({ spec }) => spec.reboot?.phase === 'Parked');
-    assert.match(parked.spec.reboot?.message ?? '', /^the node can not be drained: default\/web-\S+: PodDisruptionBudget default\/web allows 0 disruptions/);
-    assert.equal(await isCordoned(world, held), false, 'nothing was done to it');
-    const told = await waitFor('the KernelPatch to tell it', { seconds: SOON }, async () => (await getKernelPatch(world, 'fix')).status?.attention?.find(({ node: name, reason }) => name === held && reason === 'DrainParked'), () => getKernelPatch(world, 'fix'));
-    assert.match(told.message, /PodDisruptionBudget default\/web/);
-
     await inFixedKernel(world, other, BOOT);
     assert.equal(await isCordoned(world, other.options.name), true, 'the cordon was not ours');
     await plane.mustKubectl(['uncordon', other.options.name]);
     assert.notEqual((await node.must('uname -r')).trim(), (await other.must('uname -r')).trim());
+
+    const parked = await untilNode(world, { name: held, what: 'parked', seconds: SOON }, ({ spec }) => spec.reboot?.phase === 'Parked');
+    assert.match(parked.spec.reboot?.message ?? '', /^the node can not be drained: default\/web-\S+: PodDisruptionBudget default\/web allows 0 disruptions/);
+    assert.equal(await isCordoned(world, held), false, 'nothing was done to it');
+    const told = await waitFor('the KernelPatch to tell it', { seconds: SOON }, async () => (await getKernelPatch(world, 'fix')).status?.attention?.find(({ node: name, reason }) => name === held && reason === 'DrainParked'), () => getKernelPatch(world, 'fix'));
+    assert.match(told.message, /PodDisruptionBudget default\/web/);
 
     await scaleWorkload(world, 2);
     await inFixedKernel(world, node, BOOT);
