@@ -14,11 +14,12 @@ import { powerCut } from './scenarios/power-cut.ts';
 import { preflight } from './scenarios/preflight.ts';
 import { replace } from './scenarios/replace.ts';
 import { stall } from './scenarios/stall.ts';
+import { targetPanics } from './scenarios/target-panics.ts';
 import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
 /** What `make e2e` runs. */
-export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, pdbBlocked];
+export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, pdbBlocked, targetPanics];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
 export const LONG: readonly Scenario[] = [powerCut];
