@@ -2,9 +2,9 @@
  * The reboot of one node, pure: its phases, each with what ends it, a deadline by the operator's clock, and an inverse. The order stands in the NodeKernel, so whoever leads next goes on
  * from there.
  *
- *   Staging    the agent has the kernel ready; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused, Failed
+ *   Staging    the agent has the kernel ready; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused
  *   Draining   the node is cordoned, its pods go                      -> Rebooting when they have; Parked, Refused
- *   Rebooting  the agent takes the node down                          -> Returning when another boot is seen; Failed
+ *   Rebooting  the agent takes the node down                          -> Returning when another boot is seen; Refused, Failed
  *   Returning  the node is back                                       -> gone when the agent has proven it and the node is Ready; Failed
  *   Parked     given back; its drain is simulated again and again     -> a new order once the node can be drained
  *   Refused    the node can not do it; it is as it was                -> a new order, by the firmware where the policy lets it, or after the deadline
@@ -173,7 +173,7 @@ function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
   const staged = report?.state === 'Staged';
   if (staged && drain !== undefined) return fromForecast(order, drain, view);
   if (isOver(order, now) && staged) return park(order, now, `its pods could not be looked at by ${order.deadline}: see the log of the operator`);
-  if (isOver(order, now)) return fail(order, now, 'StagingTimedOut', `the agent did not have kernel ${order.release} ready by ${order.deadline}: see the pod of DaemonSet kernelpatch-agent on node ${view.node.name}`);
+  if (isOver(order, now)) return refuse(order, now, { reason: 'StagingTimedOut', message: `the agent did not have kernel ${order.release} ready by ${order.deadline}: see the pod of DaemonSet kernelpatch-agent on node ${view.node.name}` });
   return report?.state === 'Staging' ? { ...order, message: clip(report.message) } : order;
 }
 
@@ -260,7 +260,7 @@ function describePark(why: string): string {
   return clip(`the node can not be drained: ${why}`);
 }
 
-function refuse(order: RebootOrder, now: number, { reason, message }: RebootReport): RebootOrder {
+function refuse(order: RebootOrder, now: number, { reason, message }: Pick<RebootReport, 'reason' | 'message'>): RebootOrder {
   return enter(order, 'Refused', { now, seconds: REFUSED_SECONDS, reason, message });
 }
 

@@ -16,6 +16,8 @@ import type { NodePlan } from '../../../operator/plan.ts';
 export const NOW = Date.parse('2026-11-24T12:00:00Z');
 export const RELEASE = '6.12.107+deb13-cloud-amd64';
 export const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
+/** One that has fewer fixes than FIXED_RELEASE where a test says so. */
+export const OTHER_RELEASE = '6.12.118+deb13-cloud-amd64';
 export const SHA = 'a'.repeat(64);
 
 export function aNode(name: string, fields: Partial<NodeView> = {}): NodeView {
