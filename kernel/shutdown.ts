@@ -17,6 +17,8 @@ export interface Inhibitor {
 const INHIBITORS = '/run/systemd/inhibit';
 /** Nothing is waited for: logind takes the order, and what delays it comes after that. */
 const SHUTDOWN_TIMEOUT_MILLISECONDS = 60_000;
+/** The exit code of a program that a signal has ended, as shells, nsenter and kernel/host.ts give it. A node that goes down ends all in the agent's container, before systemctl has its answer: then it was heard. */
+const ENDED_BY_SIGNAL = 128;
 /** The namespaces of the node's init (ADR 13). */
 const ON_THE_NODE = ['nsenter', '-t', '1', '-m', '-u', '-i', '-n', '-p', '--'] as const;
 /** Newer systemd makes a kexec of a reboot when an image is there, and a soft reboot when another root is (its docs/ENVIRONMENT.md). */
@@ -45,7 +47,7 @@ export function refuseInhibited({ who, why, pid }: Inhibitor): Failure {
 /** The node is going down, or the reason why it stays up. Repeating it is safe: systemd says that it is under way. Throws CommandMissing, CommandTimedOut: then it may be going down. */
 export async function goDown(host: Host, method: DownMethod): Promise<Failure | undefined> {
   const { exitCode, stderr } = await host.run(COMMANDS[method], SHUTDOWN_TIMEOUT_MILLISECONDS);
-  return exitCode === 0 ? undefined : describeDownError(stderr);
+  return exitCode === 0 || exitCode >= ENDED_BY_SIGNAL ? undefined : describeDownError(stderr);
 }
 
 /** undefined: it is going down all the same. */

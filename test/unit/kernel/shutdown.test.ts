@@ -46,6 +46,12 @@ test('systemctl is run where the node’s init is, and a reboot by the firmware 
   assert.deepEqual(await commandOf('Firmware'), [...there, 'env', 'SYSTEMCTL_SKIP_AUTO_KEXEC=1', 'SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1', 'systemctl', 'reboot']);
 });
 
+test('a systemctl that is ended by the shutdown which it has asked for was heard', async () => {
+  const { host } = new SimulatedMachine(simulatedClock());
+  for (const [exitCode, stderr] of [[128, 'nsenter was ended by SIGTERM'], [143, '']] as const) assert.equal(await goDown({ ...host, run: async () => ({ exitCode, stderr }) }, 'Kexec'), undefined);
+  assert.equal((await goDown({ ...host, run: async () => ({ exitCode: 1, stderr: '' }) }, 'Kexec'))?.reason, 'ShutdownRefused');
+});
+
 function withInhibitors(...files: readonly string[]): Host {
   const machine = new SimulatedMachine(simulatedClock());
   for (const [index, text] of files.entries()) {

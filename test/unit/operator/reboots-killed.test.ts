@@ -77,7 +77,7 @@ tellAll({
       await cluster.run({ passes: 25, seconds: 60 });
       assert.deepEqual(boots(cluster), [0, 0]);
       for (const name of ['n0', 'n1']) cluster.world.relent(name);
-      await cluster.run({ passes: 25, seconds: 40 });
+      await cluster.run({ passes: 35, seconds: 40 });
     },
     assertEnd(cluster) {
       assert.deepEqual([standing(cluster), boots(cluster)], [['fixed -', 'fixed -'], [1, 1]]);
