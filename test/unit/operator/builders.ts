@@ -1,7 +1,7 @@
 /** Objects as the caches hold them, with only what a test is about written out. */
 import { KernelPatchSpec } from '../../../crds/kernelpatch.ts';
 import type { KernelPatch } from '../../../crds/kernelpatch.ts';
-import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, WantedLivePatch } from '../../../crds/nodekernel.ts';
+import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, RebootOrder, WantedLivePatch } from '../../../crds/nodekernel.ts';
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { NodeView, View } from '../../../operator/observe.ts';
@@ -10,6 +10,7 @@ import type { Preview } from '../../../operator/preview.ts';
 import type { Rollout } from '../../../operator/rollout.ts';
 import type { Turns } from '../../../operator/verdict.ts';
 import { byAge } from '../../../operator/observe.ts';
+import { kexecFailuresOf } from '../../../operator/hardware.ts';
 import { planNode } from '../../../operator/plan.ts';
 import type { NodePlan } from '../../../operator/plan.ts';
 
@@ -32,6 +33,7 @@ export interface KernelPatchFields {
   readonly cves?: readonly string[];
   readonly withdrawn?: boolean;
   readonly kernels?: readonly unknown[];
+  readonly retryReboot?: string;
 }
 
 export function aLivePatch(fields: object = {}): object {
@@ -43,7 +45,7 @@ export function aKernelPatch(fields: KernelPatchFields = {}): KernelPatch {
   const { name = 'fix-a', created = '2026-11-24T10:00:00Z', labels, status, cves = ['CVE-2026-31431'], kernels = [{ release: RELEASE, state: 'Affected', livePatch: aLivePatch() }] } = fields;
   return {
     metadata: { name, uid: `uid-${name}`, generation: 1, resourceVersion: '1', creationTimestamp: created, ...(labels && { labels }) },
-    spec: KernelPatchSpec.parse({ cves: cves.map((id) => ({ id })), withdrawn: fields.withdrawn ?? false, kernels }),
+    spec: KernelPatchSpec.parse({ cves: cves.map((id) => ({ id })), withdrawn: fields.withdrawn ?? false, kernels, ...(fields.retryReboot !== undefined && { retryReboot: fields.retryReboot }) }),
     ...(status && { status }),
   };
 }
@@ -78,6 +80,15 @@ export function aWanted(fields: Partial<WantedLivePatch> = {}): WantedLivePatch 
 
 export function aLivePatchReport(fields: Partial<LivePatchReport> = {}): LivePatchReport {
   return { name: 'livepatch_a', origin: 'KernelPatch', kernelPatch: 'fix-a', sha256: SHA, state: 'Active', reason: 'Active', message: 'active', since: '2026-11-24T11:00:00Z', ...fields };
+}
+
+/** A kexec into FIXED_RELEASE for fix-a, decided in boot-1; made ready, and given up after a minute, unless told. */
+export function anOrder(fields: Partial<RebootOrder> = {}): RebootOrder {
+  const { phase = 'Staging' } = fields;
+  return {
+    id: 'order-1', kernelPatch: 'fix-a', method: 'Kexec', release: FIXED_RELEASE, bootID: 'boot-1', notAfter: '2026-11-24T12:33:00Z', phase, since: '2026-11-24T12:00:00Z', deadline: '2026-11-24T12:01:00Z', reason: phase, message: `in phase ${phase}`,
+    ...fields,
+  };
 }
 
 export interface NodeKernelFields {
@@ -125,7 +136,7 @@ export function withoutReboots(rollout: Rollout): Turns {
   return { ...rollout, reboots: { orders: new Map(), slots: [], waits: new Map(), nextDeadline: undefined } };
 }
 
-/** No kexec has failed anywhere. */
+/** No kexec has failed elsewhere. */
 export function aPlan(node: NodeView, nodeKernel: NodeKernel | undefined, policy: PatchPolicy, kernelPatches: readonly KernelPatch[]): NodePlan {
-  return planNode(node, nodeKernel, { policy, kernelPatches }, new Map());
+  return planNode(node, nodeKernel, { policy, kernelPatches }, kexecFailuresOf(nodeKernel ? [nodeKernel] : []));
 }

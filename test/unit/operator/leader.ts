@@ -21,7 +21,7 @@ const QUIET = { info: () => undefined, warn: () => undefined };
 export type Stale = 'Nothing' | 'All' | 'NodeKernels';
 
 /** Each view shows what is there, so nothing has to be remembered of a write. */
-const NO_CACHE: Cache<never> = {
+export const NO_CACHE: Cache<never> = {
   get: () => undefined,
   values: () => [],
   async writing(_name, write) {
@@ -68,7 +68,7 @@ export class Leader {
 
   /** One look at each drain that is under way. */
   async drain(): Promise<void> {
-    for (const { task } of [...this.#drains.values()]) await this.#surviving(this.#drains.advance(task.node));
+    for (const { task } of Array.from(this.#drains.values())) await this.#surviving(this.#drains.advance(task.node));
   }
 
   async #surviving(work: Promise<unknown>): Promise<void> {

@@ -73,17 +73,14 @@ export class Machine {
   }
 
   /** The agent looks once. `goesDown` hears of the order for which the node goes down, just before. */
-  look({ spec, status, metadata }: NodeKernel, now: number, goesDown: (order: RebootOrder) => void): NodeKernelStatus {
-    const running = { bootID: this.bootID, release: this.release, buildID: 'unknown', rebootID: this.#rebootID };
-    if (this.#record && isOver(this.#record, running, spec.reboot, status)) this.#record = undefined;
-    const hardware = describeHardware({ ...running, hardware: { vendor: 'acme', product: this.boot, firmware: '1' } }, this.#record, status?.hardware, instant(now));
+  look(nodeKernel: NodeKernel, now: number, goesDown: (order: RebootOrder) => void): NodeKernelStatus {
+    const { spec, status, metadata } = nodeKernel;
+    if (this.#record && isOver(this.#record, this.#running, spec.reboot, status)) this.#record = undefined;
+    const hardware = describeHardware({ ...this.#running, hardware: { vendor: 'acme', product: this.boot, firmware: '1' } }, this.#record, status?.hardware, instant(now));
     const wanted = spec.livePatches ?? [];
     const reports = wanted.flatMap((entry) => this.#carryOut(entry) ?? []);
     const left = [...this.loaded].filter((module) => !wanted.some((entry) => entry.name === module)).map((module) => aLivePatchReport({ name: module, origin: module === FOREIGN ? 'Foreign' : 'KernelPatch' }));
-    if (!spec.reboot) this.#staged = undefined;
-    const reported = status?.bootID === this.bootID && status.reboot?.id === spec.reboot?.id ? status.reboot : undefined;
-    const outcome = spec.reboot && spec.reboot.bootID !== this.bootID ? { id: spec.reboot.id, ...judgeOrder(spec.reboot, running, this.#record, reported) } : undefined;
-    const reboot = outcome ?? (spec.reboot && this.#carryOutOrder(spec.reboot, now, goesDown));
+    const reboot = this.#judge(nodeKernel) ?? this.#carryOutOrder(spec.reboot, now, goesDown);
     return aReport({
       observedGeneration: metadata.generation,
       bootID: this.bootID,
@@ -97,8 +94,23 @@ export class Machine {
     });
   }
 
+  get #running(): Parameters<typeof judgeOrder>[1] {
+    return { bootID: this.bootID, release: this.release, buildID: 'unknown', rebootID: this.#rebootID };
+  }
+
+  /** In a later boot than the order is for. */
+  #judge({ spec: { reboot: order }, status }: NodeKernel): Omit<RebootReport, 'since'> | undefined {
+    if (order === undefined || order.bootID === this.bootID) return undefined;
+    const reported = status?.bootID === this.bootID && status.reboot?.id === order.id ? status.reboot : undefined;
+    return { id: order.id, ...judgeOrder(order, this.#running, this.#record, reported) };
+  }
+
   /** In the boot that the order is for. */
-  #carryOutOrder(order: RebootOrder, now: number, goesDown: (order: RebootOrder) => void): Omit<RebootReport, 'since'> {
+  #carryOutOrder(order: RebootOrder | undefined, now: number, goesDown: (order: RebootOrder) => void): Omit<RebootReport, 'since'> | undefined {
+    if (order === undefined) {
+      this.#staged = undefined;
+      return undefined;
+    }
     const say = (state: RebootReport['state'], reason: string = state) => ({ id: order.id, state, reason, message: `the agent says ${reason}` });
     const { id, method, release, bootID, notAfter, phase } = order;
     const isWanted = phase === 'Staging' || phase === 'Draining' || phase === 'Rebooting';

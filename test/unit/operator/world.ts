@@ -108,7 +108,6 @@ export class World {
   // The API server.
 
   client(around: Around): Client {
-    const unused = () => Promise.reject(new KernelPatchError('Network', 'nobody asks for it'));
     return {
       get: async (resource, name) => found(this.#objects(resource).get(name)),
       create: (resource, object) => around(() => this.#create(resource, object as KubeObject), `create ${resource.kind}`),
@@ -162,7 +161,8 @@ export class World {
     const pod = found(this.#pods.get(key));
     const { pods } = this.place(nodeOf(pod));
     if (pods === 'Blocked') throw new KernelPatchError('TooMany', 'refused', { said: 'its budget allows none' });
-    if (pods === 'Hangs') this.#pods.set(key, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(this.now + 86_400_000).toISOString() } as KubeObject['metadata'] });
+    const deletion = { deletionTimestamp: new Date(this.now + 86_400_000).toISOString() };
+    if (pods === 'Hangs') this.#pods.set(key, { ...pod, metadata: { ...pod.metadata, ...deletion } });
     else this.#pods.delete(key);
     return pod;
   }
@@ -308,6 +308,10 @@ function keyOf(metadata: KubeObject['metadata']): string {
 
 function nodeOf(pod: KubeObject): string {
   return (pod['spec'] as { readonly nodeName: string }).nodeName;
+}
+
+function unused(): Promise<never> {
+  return Promise.reject(new KernelPatchError('Network', 'nobody asks for it'));
 }
 
 function found<T>(object: T | undefined): T {
