@@ -148,6 +148,13 @@ export const KernelPatchSpec = z
         doc('liftQuarantine lets nodes that hold a live patch of this KernelPatch back after a crash try it once more: any word, as a ticket or a date. It counts once on each node; another word counts again.'),
       ),
     ),
+    retryReboot: z.optional(
+      z.string().check(
+        z.minLength(1),
+        z.maxLength(64),
+        doc('retryReboot lets nodes that failed to boot into the fixed kernel try once more: any word, as a ticket or a date. It counts once on each node; another word counts again.'),
+      ),
+    ),
     kernels: z
       .array(KernelEntry)
       .check(
@@ -183,7 +190,7 @@ export const KernelPatchStatus = z
           closed: count('closed is how many of them were seen to be without the vulnerability: kernel fixed or not affected, or live patch active.'),
           open: count('open is all the others: selected less closed.'),
           inProgress: count('inProgress is how many of the open ones have an action under way.'),
-          waiting: count('waiting is how many of the open ones wait for a slot, a mode or an action that this version shows but does not carry out.'),
+          waiting: count('waiting is how many of the open ones wait for a slot, a mode, or until they can be drained.'),
           blocked: count('blocked is how many of the open ones have no action that their policy allows.'),
           failed: count('failed is how many of the open ones tried and failed.'),
           unknown: count('unknown is how many of the open ones run a kernel that is not listed, or did not report.'),

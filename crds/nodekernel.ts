@@ -1,6 +1,6 @@
 /** NodeKernel: the contract with one node. The operator writes spec, the agent on that node writes status, nobody else writes. */
 import * as z from 'zod/mini';
-import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc } from './common.ts';
+import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
 /**
@@ -21,6 +21,27 @@ const cveId = () => z.string().check(z.maxLength(24));
 
 const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), doc("liftQuarantine is the KernelPatch's word by which quarantines of this file are lifted, if any."));
 
+const DrainPreview = z
+  .object({
+    evict: z.int().check(z.minimum(0), doc('evict is how many pods would go: evicted, or being deleted already.')),
+    leave: z.int().check(z.minimum(0), doc('leave is how many running pods would stay until the node goes down: those of DaemonSets, static pods, and those that drain.podSelector of the policy does not select.')),
+    blockedPods: z.int().check(z.minimum(0), doc('blockedPods is how many pods would not go as things are; blocked says why.')),
+    blocked: z
+      .array(
+        z
+          .object({
+            pod: z.string().check(z.maxLength(512), doc('pod is namespace/name.')),
+            reason: reason(),
+            pdb: z.optional(z.string().check(z.maxLength(1024), doc('pdb is namespace/name of the PodDisruptionBudget that holds it; of all of them, with commas, when there are several.'))),
+            message: message(),
+          })
+          .check(doc('Why one pod would not go.')),
+      )
+      .check(z.maxLength(10), doc('blocked are the first ten reasons why pods would not go.', { listType: 'atomic' })),
+  })
+  .check(doc('drain is what a drain of the node would do, where action is Kexec or Reboot; looked at every 5 minutes.'));
+export type DrainPreview = z.infer<typeof DrainPreview>;
+
 const Plan = z
   .object({
     policy: z.string().check(z.maxLength(253), doc('policy is the PatchPolicy the node belongs to.')),
@@ -29,6 +50,7 @@ const Plan = z
     action: z.enum(ACTIONS).check(doc('action is what fixes this node with the least disruption: Unknown, None, LivePatch, Kexec, Reboot or Blocked.')),
     reason: reason(),
     message: message(),
+    drain: z.optional(DrainPreview),
     patches: z
       .array(
         z
@@ -68,11 +90,50 @@ const WantedLivePatch = z
   .check(doc('A live patch this node is to have, or not to have.'));
 export type WantedLivePatch = z.infer<typeof WantedLivePatch>;
 
+/** Kexec: the running kernel starts the target, without the firmware. Firmware: the boot loader starts what it starts by default. */
+export const REBOOT_METHODS = ['Kexec', 'Firmware'] as const;
+export type RebootMethod = (typeof REBOOT_METHODS)[number];
+
+/**
+ * Staging: the node gets ready, and nobody is disturbed yet. Draining: its pods are moved. Rebooting: it goes down now. Returning: it has gone down, and is waited for. Parked: it can not be
+ * drained now, and is put off. Refused: it can not do it, or not now. In both the node is as before. Failed: it was given up, and counts for the failureBudget.
+ */
+export const REBOOT_PHASES = ['Staging', 'Draining', 'Rebooting', 'Returning', 'Parked', 'Refused', 'Failed'] as const;
+export type RebootPhase = (typeof REBOOT_PHASES)[number];
+
+/** It is a word of a kernel command line, so it has nothing that would have to be quoted there. */
+const REBOOT_ID_PATTERN = /^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$/;
+const rebootID = (description: string) =>
+  z.string().check(z.minLength(1), z.maxLength(63), z.regex(REBOOT_ID_PATTERN), doc(description, { patternMessage: 'id must consist of letters, digits and dashes: it is written on a kernel command line' }));
+const instant = (name: string, description: string) =>
+  z.string().check(z.maxLength(32), z.regex(INSTANT_PATTERN), doc(description, { patternMessage: `${name} must be RFC 3339 in UTC: write it as 2026-11-20T09:00:00Z` }));
+
+const RebootOrder = z
+  .object({
+    id: rebootID('id is the name of this order and of no other; a kernel that is started by kexec for it has kernelpatch.reboot=<id> on its command line.'),
+    kernelPatch: z.string().check(z.maxLength(253), doc('kernelPatch is the KernelPatch that asks for it.')),
+    method: z.enum(REBOOT_METHODS).check(doc('method is Kexec, or Firmware: by the boot loader and what it starts by default.')),
+    release: releaseOf('release is the kernel that is to run afterwards.'),
+    buildID: z.optional(z.string().check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the build id that this kernel must have, when the KernelPatch gives one.'))),
+    bootID: z.string().check(z.maxLength(64), doc('bootID is the boot of the node that this was decided on; in another one the order is not carried out any more, only judged.')),
+    notAfter: instant('notAfter', 'notAfter is when the order expires, RFC 3339: a node that has not gone down by then does not.'),
+    phase: z.enum(REBOOT_PHASES).check(doc('phase is Staging, Draining, Rebooting, Returning, Parked, Refused or Failed. The image is in the kernel in the first two; the node goes down in the third only; in the last three the image is taken out again.')),
+    since: instant('since', 'since is when this phase began, RFC 3339.'),
+    deadline: z.optional(instant('deadline', 'deadline is when this phase is given up, by the clock of the operator, RFC 3339; of Parked and Refused: from when it is tried again.')),
+    retry: z.optional(z.string().check(z.maxLength(64), doc("retry is the KernelPatch's retryReboot when the order began, if any."))),
+    kexecRefused: z.optional(z.string().check(z.maxLength(128), doc('kexecRefused is why the kexec was refused in whose place the node boots by its firmware.'))),
+    reason: reason(),
+    message: message(),
+  })
+  .check(doc('reboot is the one reboot that this node is to make; absent: none. What was staged for an order that is gone is taken back.'));
+export type RebootOrder = z.infer<typeof RebootOrder>;
+
 export const NodeKernelSpec = z
   .object({
     plan: z.optional(Plan),
     loadAtBoot: z.optional(z.boolean().check(doc("loadAtBoot is the policy's livePatch.atBoot: the node loads its active live patches at its next boot by itself. Absent is false."))),
     livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order: none is begun before those in front of it have come to an end. In mode Plan there is none.', { listMapKeys: ['name'] }))),
+    reboot: z.optional(RebootOrder),
   })
   .check(doc("The operator's intent for this node."));
 export type NodeKernelSpec = z.infer<typeof NodeKernelSpec>;
@@ -131,6 +192,45 @@ const BootReport = z
   .check(doc('boot is what the next boot of the running kernel loads before the network; absent while no live patch is active.'));
 export type BootReport = z.infer<typeof BootReport>;
 
+/**
+ * Staging: on the way there. Staged: all is ready to go down. Refused: it can not be done, or not now; the node is up and as it was. GoingDown: the node was told to. Unstaged: the order does not want
+ * it any more, and nothing of it is left. Expired: notAfter has passed, and nothing of it is left. In a later boot: Proven: this boot was made by the order, and the kernel is the wanted one.
+ * CameBackByFirmware: the kexec did not come to a kernel that runs. WrongKernel: this boot was made by the order, and another kernel runs. OtherBoot: this boot was not made by the order.
+ */
+export const REBOOT_STATES = ['Staging', 'Staged', 'Refused', 'GoingDown', 'Unstaged', 'Expired', 'Proven', 'CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const;
+export type RebootState = (typeof REBOOT_STATES)[number];
+
+const RebootReport = z
+  .object({
+    id: rebootID('id is that of the order in spec.reboot, or of an earlier one that could not be taken back.'),
+    state: z.enum(REBOOT_STATES).check(doc('state is Staging, Staged, Refused, GoingDown, Unstaged or Expired in the boot that the order is for, and Proven, CameBackByFirmware, WrongKernel or OtherBoot in a later one.')),
+    reason: reason(),
+    message: message(),
+    since: z.string().check(z.maxLength(64), doc('since is when this state began, RFC 3339.')),
+  })
+  .check(doc('reboot is how far the order in spec.reboot is; absent while there is none.'));
+export type RebootReport = z.infer<typeof RebootReport>;
+
+const KexecFailure = z
+  .object({
+    id: rebootID('id is that of the order.'),
+    release: z.string().check(z.maxLength(64), doc('release is the kernel that was to run.')),
+    at: z.string().check(z.maxLength(64), doc('at is when the node was seen to be back, RFC 3339.')),
+    message: message(),
+  })
+  .check(doc('kexecFailure is the last kexec of this node that came back by the firmware. It goes when one has worked, and when the machine or its firmware is another one.'));
+export type KexecFailure = z.infer<typeof KexecFailure>;
+
+const Hardware = z
+  .object({
+    vendor: z.string().check(z.maxLength(128), doc('vendor is who made the machine (/sys/class/dmi/id/sys_vendor), or unknown.')),
+    product: z.string().check(z.maxLength(128), doc('product is its model (product_name), or unknown.')),
+    firmware: z.string().check(z.maxLength(128), doc('firmware is the version of its firmware (bios_version), or unknown.')),
+    kexecFailure: z.optional(KexecFailure),
+  })
+  .check(doc('hardware is the class of the machine: what a kexec did on one of a class it may do on all.'));
+export type Hardware = z.infer<typeof Hardware>;
+
 const Kernel = z
   .object({
     release: z.string().check(z.maxLength(64), doc('release is what `uname -r` prints.')),
@@ -140,9 +240,26 @@ const Kernel = z
     lockdown: z.enum(['none', 'integrity', 'confidentiality', 'unknown']).check(doc('lockdown is the mode of /sys/kernel/security/lockdown, or unknown.')),
     livePatching: z.enum(['Available', 'Unavailable', 'Unknown']).check(doc('livePatching is whether this kernel can load live patches: /sys/kernel/livepatch exists.')),
     kexec: z.enum(['Available', 'Unavailable', 'Unknown']).check(doc('kexec is whether a kernel may be loaded for kexec here: kexec_load_disabled is 0 and lockdown is none.')),
+    rebootID: z.optional(rebootID('rebootID is the id of the order by which this kernel was started by kexec, from its command line; absent when it was not.')),
   })
   .check(doc('The running kernel.'));
 export type Kernel = z.infer<typeof Kernel>;
+
+const NextBoot = z
+  .object({
+    release: z.string().check(z.maxLength(64), doc('release is the kernel that the boot loader starts, or unknown.')),
+    source: z.optional(z.string().check(z.maxLength(1024), doc('source is the configuration that says so, as /boot/grub/grub.cfg.'))),
+    message: message(),
+  })
+  .check(doc("nextBoot is what the firmware's next boot of the node starts, as the boot loader's files say; a kexec starts what was loaded for it."));
+
+const UnbootableKernel = z
+  .object({
+    release: z.string().check(z.maxLength(64), doc('release is one of installedKernels.')),
+    reason: reason(),
+    message: message(),
+  })
+  .check(doc('A kernel that is installed and would not boot.'));
 
 /** Idle: nothing is wanted. Pending: wanted and not begun. The others are those of the live patch that is furthest from Active. */
 export const NODE_STATES = ['Idle', 'Pending', 'Loading', 'Transitioning', 'Active', 'Unloading', 'Refused', 'Failed', 'Quarantined', 'Unknown'] as const;
@@ -178,12 +295,16 @@ export const NodeKernelStatus = z
     installedKernels: z
       .array(z.string().check(z.maxLength(64)))
       .check(z.maxLength(64), doc('installedKernels are the releases with a kernel image in /boot and modules in /lib/modules.', { listType: 'atomic' })),
+    unbootableKernels: z.optional(z.array(UnbootableKernel).check(z.maxLength(64), doc('unbootableKernels are those of installedKernels whose image is cut short or that have no initrd; absent when there is none.', { listMapKeys: ['release'] }))),
+    nextBoot: z.optional(NextBoot),
     state: z.enum(NODE_STATES).check(doc('state sums up the wanted live patches: Idle, Pending, Loading, Transitioning, Active, Unloading, Refused, Failed, Quarantined or Unknown.')),
     cves: z.optional(Cves),
     effectiveRelease: z.optional(z.string().check(z.maxLength(64), doc('effectiveRelease is the newest kernel whose known fixes this node has, live or by its kernel; at least the running one.'))),
     active: z.string().check(z.maxLength(512), doc('active are the names of the active live patches, whoever loaded them, for the print column.')),
     livePatches: z.array(LivePatchReport).check(z.maxLength(64), doc('livePatches are the wanted ones, those of earlier KernelPatches that are still there, and those of others.', { listMapKeys: ['name'] })),
     boot: z.optional(BootReport),
+    reboot: z.optional(RebootReport),
+    hardware: z.optional(Hardware),
     conditions: conditions(),
   })
   .check(doc("The agent's report."));
@@ -192,6 +313,8 @@ export type NodeKernelStatus = z.infer<typeof NodeKernelStatus>;
 export interface NodeKernel {
   readonly metadata: ObjectMeta;
   readonly spec: NodeKernelSpec;
+  /** The stored spec where it is of another version: `spec` is empty then. */
+  readonly unread?: Readonly<Record<string, unknown>>;
   readonly status?: NodeKernelStatus;
 }
 
@@ -208,12 +331,14 @@ export const nodeKernelDefinition: KindDefinition = {
     { name: 'Kernel', type: 'string', jsonPath: '.status.kernel.release', description: 'the running kernel' },
     { name: 'Action', type: 'string', jsonPath: '.spec.plan.action', description: 'what fixes this node with the least disruption' },
     { name: 'State', type: 'string', jsonPath: '.status.state', description: 'how far it is' },
+    { name: 'Reboot', type: 'string', jsonPath: '.spec.reboot.phase', description: 'how far the reboot is that it is to make' },
     { name: 'Active', type: 'string', jsonPath: '.status.active', description: 'active live patches' },
     { name: 'CVEs', type: 'string', jsonPath: '.status.cves.closed', description: 'CVEs closed on this node / CVEs of the selected KernelPatches' },
     { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status', description: 'True when the node is open to no selected CVE' },
     { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', description: 'why it is or is not Ready' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'since when the object exists' },
     { name: 'Effective', type: 'string', jsonPath: '.status.effectiveRelease', description: 'the newest kernel whose known fixes the node has', priority: 1 },
+    { name: 'Next', type: 'string', jsonPath: '.status.nextBoot.release', description: 'the kernel that the boot loader starts at the next boot by firmware', priority: 1 },
     { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', description: 'Ready in words', priority: 1 },
     { name: 'Policy', type: 'string', jsonPath: '.spec.plan.policy', description: 'the PatchPolicy the node belongs to', priority: 1 },
   ],

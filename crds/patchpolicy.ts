@@ -11,8 +11,46 @@ const nodeCount = (name: string, description: string) =>
     doc(description, { patternMessage: `${name} must be a number of nodes from "1" to "9999", or a share from "1%" to "100%"` }),
   );
 
+/** What becomes of a node that can not kexec. */
+export const ON_KEXEC_FAILURE = ['Firmware', 'Block'] as const;
+
 export const MODES = ['Apply', 'Plan'] as const;
 export type Mode = (typeof MODES)[number];
+
+/** What becomes of a drain that has not ended in time. */
+export const ON_DRAIN_TIMEOUT = ['Park', 'Wait', 'Delete'] as const;
+
+const Drain = z
+  .object({
+    timeoutSeconds: z._default(z.int().check(z.minimum(30), z.maximum(86_400), doc('timeoutSeconds is how long a drain may last before onTimeout.')), 900),
+    onTimeout: z
+      ._default(z.enum(ON_DRAIN_TIMEOUT), 'Park')
+      .check(doc('onTimeout is Park: uncordon the node, go on with others and come back; Wait: stay, for as long as it takes; or Delete: delete the pods that PodDisruptionBudgets and annotations hold. Delete never passes over force and deleteEmptyDirData.')),
+    deleteEmptyDirData: z._default(z.boolean(), false).check(doc('deleteEmptyDirData: true lets pods with emptyDir volumes go, and what is in these is lost.')),
+    force: z._default(z.boolean(), false).check(doc('force: true lets pods go that no controller makes again elsewhere.')),
+    gracePeriodSeconds: z.optional(
+      z.int().check(z.minimum(1), z.maximum(86_400), doc("gracePeriodSeconds is how long each pod has to end; without it the pod's own terminationGracePeriodSeconds. 0 is refused: the API server would forget pods that still run.")),
+    ),
+    podSelector: z.optional(labelSelector('podSelector selects the pods that are evicted, by their labels; others stay until the node goes down. Without it all are.')),
+    skipWaitForDeleteTimeoutSeconds: z._default(
+      z.int().check(z.minimum(0), z.maximum(86_400), doc('skipWaitForDeleteTimeoutSeconds: a pod that should have ended this long ago and has not is waited for no more; 0 waits.')),
+      0,
+    ),
+  })
+  .check(doc('drain says how the pods of a node are moved before it boots; names and defaults are those of kubectl drain. Pods of DaemonSets and static pods always stay.'));
+export type DrainOptions = z.infer<typeof Drain>;
+
+const Reboot = z
+  .object({
+    timeoutSeconds: z._default(
+      z.int().check(z.minimum(60), z.maximum(86_400), doc('timeoutSeconds is how long a node may take from going down until it is Ready again and has proven its kernel; then it counts as failed. 600: a server\'s firmware alone takes two to five minutes.')),
+      600,
+    ),
+    onKexecFailure: z
+      ._default(z.enum(ON_KEXEC_FAILURE), 'Firmware')
+      .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel. Block: it is Blocked.')),
+  })
+  .check(doc('reboot says how nodes boot into a fixed kernel.'));
 
 export const PatchPolicySpec = z
   .object({
@@ -21,18 +59,19 @@ export const PatchPolicySpec = z
     mode: z._default(z.enum(MODES), 'Apply').check(doc('mode is Apply, or Plan: decide and show, touch nothing on any node.')),
     maxDisruption: z
       ._default(z.enum(DISRUPTIONS), 'LivePatch')
-      .check(doc('maxDisruption is the most disruptive action allowed: None, LivePatch, Kexec or Reboot. The least disruptive one that fixes the node is taken. Kexec and Reboot are shown in the plan; this version does not carry them out.')),
+      .check(doc('maxDisruption is the most disruptive action allowed: None, LivePatch, Kexec or Reboot. The least disruptive one that fixes the node is taken; Kexec and Reboot drain the node first.')),
     rollout: z._default(
       z
         .object({
           maxInFlight: z._default(nodeCount('maxInFlight', 'maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
+          maxUnavailable: z._default(nodeCount('maxUnavailable', 'maxUnavailable is how many nodes may be drained and booting at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '1'),
           failureBudget: z._default(
-            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load is no failure.')),
+            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load, or before the node goes down, is no failure.')),
             1,
           ),
         })
         .check(doc('rollout paces the changes.')),
-      { maxInFlight: '25%', failureBudget: 1 },
+      { maxInFlight: '25%', maxUnavailable: '1', failureBudget: 1 },
     ),
     livePatch: z._default(
       z
@@ -51,6 +90,8 @@ export const PatchPolicySpec = z
         .check(doc('livePatch says how live patches are loaded.')),
       { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
+    drain: z._default(Drain, { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 }),
+    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware' }),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;
@@ -80,6 +121,19 @@ export const PatchPolicyStatus = z
             .check(doc('A node that may change its live patches now.')),
         )
         .check(z.maxLength(5000), doc('slots are the nodes that may change their live patches now; taken by compare-and-swap before an intent is published.', { listMapKeys: ['node'] })),
+    ),
+    rebootSlots: z.optional(
+      z
+        .array(
+          z
+            .object({
+              node: z.string().check(z.maxLength(253), doc('node holds the slot.')),
+              order: z.string().check(z.maxLength(63), doc('order is the id of the order in its NodeKernel.')),
+              since: z.string().check(z.maxLength(64), doc('since is when the slot was taken, RFC 3339.')),
+            })
+            .check(doc('A node that may be out of service now.')),
+        )
+        .check(z.maxLength(5000), doc('rebootSlots are the nodes that are being made ready for a reboot, drained or booting; taken by compare-and-swap before an order is published.', { listMapKeys: ['node'] })),
     ),
     conditions: conditions(),
   })

@@ -4,6 +4,8 @@
  */
 import type { Logger } from 'pino';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
+import { makeBootLayoutReader } from '../kernel/boot/layout.ts';
+import type { BootLayout } from '../kernel/boot/layout.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
@@ -20,6 +22,8 @@ import type { Memory } from './memory.ts';
 import { recall } from './memory.ts';
 import type { AgentMetrics } from './metrics.ts';
 import { ownedOf } from './ownership.ts';
+import { makeRebootKeeper } from './reboot/keep.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
 import { identityOf, lookAgainIn } from './rules.ts';
@@ -29,7 +33,7 @@ import { makeStallWatch } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import { wakeable } from './wake.ts';
 
-/** Facts change rarely and nothing tells when: taint, patches loaded by others, installed kernels. Reading them takes some milliseconds. */
+/** Facts change rarely and nothing tells when: taint, patches loaded by others, what is in /boot. Reading them takes some milliseconds. */
 const FACTS_MILLISECONDS = 30_000;
 
 export interface AgentOptions {
@@ -39,6 +43,7 @@ export interface AgentOptions {
   /** Asked at the end: whether the product goes from this node, and not only this agent. */
   readonly isRemoved: () => Promise<boolean>;
   readonly bootFiles: BootFiles;
+  /** Where the files of an installed kernel are. */
   readonly agentVersion: string;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
@@ -57,14 +62,17 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
+  const bootLayout = makeBootLayoutReader(host);
   const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
   const machine: Machine = { host, clock, journal };
+  const reboots = makeRebootKeeper(machine, log);
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
   /** There is no object: what the last answer of the API server said. */
   let unwanted = false;
   let facts: { readonly kernel: KernelFacts; readonly kpatch: KpatchUtility; readonly at: number } | undefined;
+  let layout: { readonly read: BootLayout; readonly at: number } | undefined;
   let memories: ReadonlyMap<string, Memory> | undefined;
   let lastTurnAt = clock.monotonic();
 
@@ -74,6 +82,13 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     const kernel = await readFacts(host);
     facts = { kernel, kpatch: await readKpatchUtility(host, kernel.release), at: now };
     return facts;
+  }
+
+  /** No step of a live patch changes it. */
+  async function freshLayout(): Promise<BootLayout> {
+    const now = clock.monotonic();
+    if (layout === undefined || now - layout.at >= FACTS_MILLISECONDS) layout = { read: await bootLayout.look(), at: now };
+    return layout.read;
   }
 
   /** Returns when to look again, in milliseconds. */
@@ -93,14 +108,24 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     }
     const kept = await boot.keep(entries, kernel, current.spec.loadAtBoot === true);
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
-    const status = buildStatus({ object: current, facts: kernel, patches, outlooks, owned, kpatch, stall, boot: kept, previous: reporter.written, agentVersion, now: clock.now() });
+    const reboot = await reboots.look(current.spec.reboot, { facts: kernel, patches, written: reporter.written });
+    const status = buildStatus({ object: current, facts: kernel, layout: await freshLayout(), patches, outlooks, owned, kpatch, stall, boot: kept, reboot, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
-    const inProgress = entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
+    const inProgress = reboot.inProgress || entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
     const offerAgain = await reporter.offer(status, inProgress);
-    const due = pickEffect(entries);
+    const due = pickEffect(entries, reboot.holds);
     if (due !== undefined) return carryOut(due);
+    // The order may have been taken back while the report was written.
+    if (reboot.due) return object === current ? carryOutReboot(reboot) : 0;
     const waits = entries.map(({ view, step }) => lookAgainIn(view, step) ?? Infinity);
-    return Math.min(FACTS_MILLISECONDS, offerAgain, ...waits);
+    return Math.min(FACTS_MILLISECONDS, offerAgain, reboot.lookAgainIn, ...waits);
+  }
+
+  async function carryOutReboot(reboot: RebootLook): Promise<number> {
+    facts = undefined;
+    const done = await reboots.carryOut(reboot);
+    metrics.count(reboot.step.name, done ? 'ok' : 'failed');
+    return done ? 0 : reboot.lookAgainIn;
   }
 
   /** After a step that was just begun the kernel is looked at again at once; a repeated or refused one waits for a poll's pause. */
@@ -122,10 +147,15 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     }
   }
 
+  async function removeAll(): Promise<void> {
+    await boot.remove();
+    await reboots.remove((await freshFacts()).kernel.bootID);
+  }
+
   async function turnOrPause(): Promise<number> {
     try {
       if (object !== undefined) return await turn(object);
-      if (unwanted) await boot.remove();
+      if (unwanted) await removeAll();
       return FACTS_MILLISECONDS;
     } catch (error) {
       if (codeOf(error) === undefined) throw error;
@@ -150,7 +180,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
         if (pause > 0 && !signal.aborted) await wake.sleep(pause);
       }
       await aftermath.end((await freshFacts()).kernel.bootID);
-      if (await isRemoved()) await boot.remove();
+      if (await isRemoved()) await removeAll();
     },
     get lastTurnAt() {
       return lastTurnAt;

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { Agent as HttpsAgent, request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod/mini';
-import { API_VERSION, GROUP, VERSION } from '../crds/common.ts';
+import { GROUP, VERSION } from '../crds/common.ts';
 import type { ObjectMeta } from '../crds/common.ts';
 import { NodeKernelSpec, NodeKernelStatus, nodeKernelDefinition } from '../crds/nodekernel.ts';
 import type { NodeKernel } from '../crds/nodekernel.ts';
@@ -33,6 +33,7 @@ export interface Api {
   list(signal?: AbortSignal): Promise<Listed>;
   /** Ends when the API server ends the watch. */
   watch(resourceVersion: string, signal: AbortSignal): AsyncIterable<WatchEvent>;
+  /** The status is this one, and nothing of an earlier one is left in it. */
   patchStatus(status: NodeKernelStatus): Promise<void>;
 }
 
@@ -92,7 +93,7 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
       authorization: `Bearer ${token}`,
       accept: 'application/json',
       'user-agent': FIELD_MANAGER,
-      ...(body !== undefined && { 'content-type': 'application/merge-patch+json', 'content-length': Buffer.byteLength(body) }),
+      ...(body !== undefined && { 'content-type': 'application/json-patch+json', 'content-length': Buffer.byteLength(body) }),
     };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = request(new URL(path, baseURL), { method, agent, headers, timeout: patience.answerMilliseconds, ...(signal && { signal }) });
@@ -124,7 +125,8 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
       }
     },
     async patchStatus(status) {
-      const body = JSON.stringify({ apiVersion: API_VERSION, kind: nodeKernelDefinition.kind, status });
+      // A merge would leave what the earlier status had and this one has not.
+      const body = JSON.stringify([{ op: 'add', path: '/status', value: status }]);
       const response = await call({ method: 'PATCH', path: `${collection}/${nodeName}/status?fieldManager=${FIELD_MANAGER}`, body });
       await readBody(response);
     },

@@ -1,8 +1,9 @@
 /** The three conditions of a NodeKernel. Pure. */
 import type { Condition } from '../crds/common.ts';
-import type { Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { NodeKernelSpec, Plan, RebootOrder, WantedLivePatch } from '../crds/nodekernel.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import { STEPS } from './steps.ts';
 import type { Step } from './steps.ts';
 
@@ -29,17 +30,17 @@ export function activeNames(outlooks: readonly Outlook[]): ReadonlySet<string> {
 }
 
 /** True: the node is open to no selected CVE, and every live patch is as wanted. A plan that is about another boot says nothing. */
-export function judgeReady(plan: Plan | undefined, bootID: string, outlooks: readonly Outlook[]): Judgement {
+export function judgeReady({ plan, reboot }: Pick<NodeKernelSpec, 'plan' | 'reboot'>, bootID: string, outlooks: readonly Outlook[]): Judgement {
   if (plan === undefined) return { status: 'Unknown', reason: 'NotPlanned', message: 'the operator has not decided for this node yet' };
   const trouble = findTrouble(outlooks);
   if (trouble !== undefined) return { status: trouble.state === 'Unknown' ? 'Unknown' : 'False', reason: trouble.reason, message: trouble.message };
   const moving = findMoving(outlooks);
   if (moving !== undefined) return { status: 'False', reason: moving.reason, message: moving.message };
   if (plan.bootID !== bootID) return { status: 'Unknown', reason: 'PlanOfOtherBoot', message: 'the operator has not decided for this node since it booted' };
-  return judgePlan(plan, outlooks);
+  return judgePlan(plan, reboot, outlooks);
 }
 
-function judgePlan(plan: Plan, outlooks: readonly Outlook[]): Judgement {
+function judgePlan(plan: Plan, reboot: RebootOrder | undefined, outlooks: readonly Outlook[]): Judgement {
   const { action, mode, reason, message } = plan;
   switch (action) {
     case 'None':
@@ -52,10 +53,14 @@ function judgePlan(plan: Plan, outlooks: readonly Outlook[]): Judgement {
       return mode === 'Plan' ? planOnly(plan) : judgeLivePatches(plan, outlooks);
     case 'Kexec':
     case 'Reboot':
-      return mode === 'Plan' ? planOnly(plan) : { status: 'False', reason: `${action}Planned`, message };
+      return mode === 'Plan' ? planOnly(plan) : judgeReboot(plan, reboot);
     default:
       return action satisfies never;
   }
+}
+
+function judgeReboot({ action, message }: Plan, order: RebootOrder | undefined): Judgement {
+  return { status: 'False', reason: order?.reason ?? `${action}Planned`, message: order?.message ?? message };
 }
 
 function planOnly({ action, message, policy }: Plan): Judgement {
@@ -71,14 +76,15 @@ function judgeLivePatches(plan: Plan, outlooks: readonly Outlook[]): Judgement {
   return { status: 'True', reason: 'LivePatched', message: outlooks.filter(({ wanted }) => active.has(wanted.name)).map(({ step }) => step.message).join('; ') };
 }
 
-export function judgeProgressing(outlooks: readonly Outlook[]): Judgement {
-  const moving = findMoving(outlooks);
+export function judgeProgressing(outlooks: readonly Outlook[], reboot: Pick<RebootLook, 'report' | 'inProgress'>): Judgement {
+  const moving = findMoving(outlooks) ?? (reboot.inProgress ? reboot.report : undefined);
   if (moving === undefined) return { status: 'False', reason: 'Settled', message: 'nothing is being done on this node' };
   return { status: 'True', reason: moving.reason, message: moving.message };
 }
 
-export function judgeStalled(outlooks: readonly Outlook[]): Judgement {
+export function judgeStalled(outlooks: readonly Outlook[], { report }: Pick<RebootLook, 'report'>): Judgement {
   const trouble = findTrouble(outlooks);
+  if (trouble === undefined && report?.state === 'Refused') return { status: 'True', reason: report.reason, message: report.message };
   if (trouble === undefined) return { status: 'False', reason: 'NotStalled', message: 'nothing stands in the way' };
   return { status: 'True', reason: trouble.reason, message: `${trouble.message}${AGAIN[trouble.state] ?? ''}` };
 }

@@ -58,9 +58,9 @@ export function decide(wanted: readonly WantedLivePatch[], seen: Seen): readonly
   return entries;
 }
 
-/** The one step that is carried out now; undefined: there is nothing to do. */
-export function pickEffect(entries: readonly Entry[]): Entry | undefined {
-  return entries.find(({ step }) => STEPS[step.name].kind === 'Effect');
+/** The one step that is carried out now; undefined: there is nothing to do. With `holds` nothing is begun, and what is in transition comes to its end. */
+export function pickEffect(entries: readonly Entry[], holds = false): Entry | undefined {
+  return entries.find(({ view, step }) => STEPS[step.name].kind === 'Effect' && !(holds && view.kernel.livePatch?.transition !== 'on'));
 }
 
 /** What stands behind it in the list is not begun meanwhile. What waits for others may wait for just that, and what can not be read has no end. */

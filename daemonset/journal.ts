@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import { KernelPatchError, codeOf } from '../kernel/errors.ts';
 import type { Host } from '../kernel/host.ts';
-import { MAX_JOURNAL_BYTES, applyRecord, encodeRecord, foldRecords, parseJournal, recordsOf } from '../kernel/journal.ts';
-import type { JournalRecord, Load, Loads } from '../kernel/journal.ts';
+import { MAX_JOURNAL_BYTES, applyRecord, encodeRecord, foldRecords, isReboot, parseJournal, recordsOf } from '../kernel/journal.ts';
+import type { JournalRecord, Load, Loads, RebootRecord } from '../kernel/journal.ts';
 import type { JournalErrorCode } from './errors.ts';
 
 /** FHS 5.8.5: for state that needs no directory of its own. The directory is there on every node, so removing the file leaves nothing. */
@@ -13,6 +13,8 @@ const MAX_FILE_BYTES = 16 * MAX_JOURNAL_BYTES;
 
 export interface Journal {
   readonly loads: Loads;
+  /** The reboot that is being made, or was made last and not told yet; undefined: none. */
+  readonly reboot: RebootRecord | undefined;
   /** Why nothing may be loaded: what is quarantined here can not be known. undefined: it was read. */
   readonly unreadable: string | undefined;
   /** Why the last record could not be written; undefined: it was. */
@@ -23,10 +25,18 @@ export interface Journal {
   record(record: JournalRecord): Promise<void>;
   /** What `keeps` does not hold is forgotten, and the file is whole and within its bound; gone when nothing is left. A failure is logged and tried again with the next call. */
   tidy(keeps: (load: Load) => boolean): Promise<void>;
+  /** There is no reboot any more. Throws JournalUnwritable. */
+  forgetReboot(): Promise<void>;
+}
+
+/** What the file tells. */
+interface Content {
+  readonly loads: Loads;
+  readonly reboot: RebootRecord | undefined;
 }
 
 export function makeJournal(host: Host, log: Logger): Journal {
-  let loads: Loads = new Map();
+  let content: Content = { loads: new Map(), reboot: undefined };
   let read = false;
   let unreadable: string | undefined = 'the journal has not been read yet';
   let unwritable: string | undefined;
@@ -35,29 +45,44 @@ export function makeJournal(host: Host, log: Logger): Journal {
   /** The file ends with something that is no record, so nothing behind it would be read. */
   let torn = false;
 
-  async function write(next: Loads, record: JournalRecord | undefined): Promise<void> {
+  async function write(next: Content, record: JournalRecord | undefined): Promise<void> {
     const whole = torn || record === undefined || (bytes ?? 0) > MAX_JOURNAL_BYTES;
-    const text = (whole ? recordsOf(next.values()) : [record]).map(encodeRecord).join('');
+    const text = (whole ? allOf(next) : [record]).map(encodeRecord).join('');
     torn = true;
     if (whole) await host.replace(JOURNAL_PATH, text);
     else await host.append(JOURNAL_PATH, text);
     torn = false;
     bytes = Buffer.byteLength(text) + (whole ? 0 : (bytes ?? 0));
-    loads = next;
+    content = next;
     unwritable = undefined;
   }
 
-  async function shrink(kept: Loads): Promise<void> {
-    if (kept.size === 0 && (bytes !== undefined || torn)) {
+  async function shrink(kept: Content): Promise<void> {
+    const { loads, reboot } = kept;
+    if (loads.size === 0 && reboot === undefined && (bytes !== undefined || torn)) {
       await host.remove(JOURNAL_PATH);
       bytes = undefined;
       torn = false;
-    } else if (torn || (bytes ?? 0) > MAX_JOURNAL_BYTES || kept.size < loads.size) await write(kept, undefined);
+    } else if (torn || (bytes ?? 0) > MAX_JOURNAL_BYTES || loads.size < content.loads.size || reboot !== content.reboot) await write(kept, undefined);
+    content = kept;
+  }
+
+  async function orUnwritable(act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      if (!(error instanceof KernelPatchError)) throw error;
+      unwritable = error.message;
+      throw new KernelPatchError<JournalErrorCode>('JournalUnwritable', error.message, error);
+    }
   }
 
   return {
     get loads() {
-      return loads;
+      return content.loads;
+    },
+    get reboot() {
+      return content.reboot;
     },
     get unreadable() {
       return unreadable;
@@ -68,10 +93,10 @@ export function makeJournal(host: Host, log: Logger): Journal {
     async open() {
       if (read) return;
       try {
-        const content = await host.read(JOURNAL_PATH, MAX_FILE_BYTES);
-        const { records, damage } = parseJournal(content ?? Buffer.alloc(0));
-        loads = foldRecords(records);
-        bytes = content?.length;
+        const file = await host.read(JOURNAL_PATH, MAX_FILE_BYTES);
+        const { records, damage } = parseJournal(file ?? Buffer.alloc(0));
+        content = { loads: foldRecords(records), reboot: records.findLast(isReboot) };
+        bytes = file?.length;
         torn = damage !== undefined;
         read = true;
         unreadable = undefined;
@@ -82,24 +107,25 @@ export function makeJournal(host: Host, log: Logger): Journal {
       }
     },
     async record(record) {
-      try {
-        await write(applyRecord(loads, record), record);
-      } catch (error) {
-        if (!(error instanceof KernelPatchError)) throw error;
-        unwritable = error.message;
-        throw new KernelPatchError<JournalErrorCode>('JournalUnwritable', error.message, error);
-      }
+      const { loads, reboot } = content;
+      await orUnwritable(() => write({ loads: applyRecord(loads, record), reboot: isReboot(record) ? record : reboot }, record));
     },
     async tidy(keeps) {
       if (!read) return;
-      const kept: Loads = new Map([...loads].filter(([, load]) => keeps(load)));
+      const kept: Loads = new Map([...content.loads].filter(([, load]) => keeps(load)));
       try {
-        await shrink(kept);
-        loads = kept;
+        await shrink({ ...content, loads: kept });
       } catch (error) {
         if (codeOf(error) === undefined) throw error;
         log.warn({ err: error }, 'journal could not be tidied');
       }
     },
+    async forgetReboot() {
+      await orUnwritable(() => shrink({ ...content, reboot: undefined }));
+    },
   };
+}
+
+function allOf({ loads, reboot }: Content): readonly JournalRecord[] {
+  return [...recordsOf(loads.values()), ...(reboot === undefined ? [] : [reboot])];
 }

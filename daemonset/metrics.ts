@@ -2,11 +2,12 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import { CVE_STATES, LIVE_PATCH_STATES } from '../crds/nodekernel.ts';
 import type { NodeKernelStatus } from '../crds/nodekernel.ts';
+import type { RebootStepName } from './reboot/steps.ts';
 import type { StepName } from './steps.ts';
 
 export interface AgentMetrics {
   readonly registry: Registry;
-  count(step: StepName, result: 'ok' | 'failed'): void;
+  count(step: StepName | RebootStepName, result: 'ok' | 'failed'): void;
   countWrite(result: 'ok' | 'failed'): void;
   countWatchRestart(): void;
   observe(status: NodeKernelStatus): void;
@@ -17,7 +18,7 @@ export function createMetrics(): AgentMetrics {
   const registers = [registry];
   const steps = new Counter({
     name: 'kernelpatch_agent_steps_total',
-    help: 'Steps carried out on this node, by step (Inspect, Load, Disable, Enable, RemoveModule) and result (ok, failed).',
+    help: 'Steps carried out on this node, by step (Inspect, Load, Disable, Enable, RemoveModule; Stage, Unstage, GoDown, StayUp of a reboot) and result (ok, failed).',
     labelNames: ['step', 'result'],
     registers,
   });

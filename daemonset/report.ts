@@ -1,6 +1,7 @@
 /** The status of a NodeKernel from what was seen. Pure: the earlier status and the time are arguments. */
 import type { Condition } from '../crds/common.ts';
 import type { BootReport, LivePatchReport, NodeKernel, NodeKernelStatus, NodeState } from '../crds/nodekernel.ts';
+import type { BootLayout } from '../kernel/boot/layout.ts';
 import { timestamp } from '../kernel/clock.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import type { KpatchUtility } from '../kernel/kpatch.ts';
@@ -11,17 +12,20 @@ import type { Judgement, Outlook } from './conditions.ts';
 import { describeCves } from './cves.ts';
 import { describeOwner, findOwned } from './ownership.ts';
 import type { Owned } from './ownership.ts';
+import type { RebootLook } from './reboot/keep.ts';
 import type { Stall } from './stalls.ts';
 
 export interface ReportInput {
   readonly object: NodeKernel;
   readonly facts: KernelFacts;
+  readonly layout: BootLayout;
   readonly patches: ReadonlyMap<string, KernelPatchState>;
   readonly outlooks: readonly Outlook[];
   readonly owned: readonly Owned[];
   readonly kpatch: KpatchUtility;
   readonly stall: Stall | undefined;
   readonly boot: BootReport | undefined;
+  readonly reboot: Pick<RebootLook, 'report' | 'hardware' | 'inProgress'>;
   /** What the API server has: its times stay while what they belong to stays. */
   readonly previous: NodeKernelStatus | undefined;
   readonly agentVersion: string;
@@ -39,7 +43,7 @@ const MAX_MESSAGE_CHARACTERS = 1024;
 const MAX_CONDITION_CHARACTERS = 4096;
 
 export function buildStatus(input: ReportInput): NodeKernelStatus {
-  const { object, facts, outlooks, boot } = input;
+  const { object, facts, outlooks, boot, reboot } = input;
   const generation = object.metadata.generation ?? 0;
   return {
     observedGeneration: generation,
@@ -53,18 +57,36 @@ export function buildStatus(input: ReportInput): NodeKernelStatus {
       lockdown: facts.lockdown,
       livePatching: facts.livePatching,
       kexec: facts.kexec,
+      ...(facts.rebootID !== undefined && facts.rebootID !== 'unknown' && { rebootID: facts.rebootID }),
     },
-    installedKernels: [...facts.installedKernels],
+    ...describeLayout(input.layout),
     state: sumUp(outlooks),
     ...describeCves(object.spec.plan, activeNames(outlooks), facts),
     active: describeActive(input.patches),
     livePatches: [...outlooks.flatMap((outlook) => describeWanted(outlook, input)), ...describeOthers(input), ...describeInstalled(input)].slice(0, MAX_PATCHES),
     ...(boot && { boot: { ...boot, message: clip(boot.message, MAX_MESSAGE_CHARACTERS) } }),
+    ...describeReboot(input),
+    hardware: reboot.hardware,
     conditions: [
-      condition('Ready', judgeReady(object.spec.plan, facts.bootID, outlooks), input),
-      condition('Progressing', judgeProgressing(outlooks), input),
-      condition('Stalled', judgeStalled(outlooks), input),
+      condition('Ready', judgeReady(object.spec, facts.bootID, outlooks), input),
+      condition('Progressing', judgeProgressing(outlooks, reboot), input),
+      condition('Stalled', judgeStalled(outlooks, reboot), input),
     ],
+  };
+}
+
+function describeReboot({ reboot: { report }, previous, now }: ReportInput): Pick<NodeKernelStatus, 'reboot'> {
+  if (report === undefined) return {};
+  const earlier = previous?.reboot?.id === report.id && previous.reboot.state === report.state ? previous.reboot : undefined;
+  return { reboot: { ...report, message: clip(report.message, MAX_MESSAGE_CHARACTERS), since: earlier?.since ?? timestamp(now) } };
+}
+
+function describeLayout({ kernels, nextBoot: { release, source, message } }: BootLayout): Pick<NodeKernelStatus, 'installedKernels' | 'unbootableKernels' | 'nextBoot'> {
+  const unbootable = kernels.flatMap((kernel) => (kernel.fault ? [{ release: kernel.release, reason: kernel.fault.reason, message: clip(kernel.fault.message, MAX_MESSAGE_CHARACTERS) }] : []));
+  return {
+    installedKernels: kernels.map((kernel) => kernel.release),
+    ...(unbootable.length > 0 && { unbootableKernels: unbootable }),
+    nextBoot: { release, ...(source !== undefined && { source }), message: clip(message, MAX_MESSAGE_CHARACTERS) },
   };
 }
 

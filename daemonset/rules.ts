@@ -16,7 +16,7 @@ import type { Step, StepState } from './steps.ts';
 /** Three attempts of a transition (75 s) and its reversal end within the 10 minutes after which the operator gives the node up. */
 export const MAX_ATTEMPTS = 3;
 /** The kernel's fake signal frees what holds a function for a moment after 15 s: the second pause is longer than that. */
-const RETRY_PAUSE_SECONDS = [5, 20] as const;
+export const RETRY_PAUSE_SECONDS = [5, 20] as const;
 /** A refused file may arrive at any time; reading and hashing it costs some milliseconds. */
 export const RECHECK_SECONDS = 30;
 

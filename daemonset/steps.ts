@@ -7,7 +7,7 @@ export type StepName =
   | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry' | 'AwaitTurn'
   | 'Done' | 'Refuse' | 'Fail' | 'Quarantine';
 
-export interface StepRow {
+export interface StepRow<Name extends string = StepName> {
   /** Effect: changes or reads the machine. Wait: the kernel, or time, is at work. Final: nothing is left to do for this intent. */
   readonly kind: 'Effect' | 'Wait' | 'Final';
   /** How long the step may last or be repeated without bringing the patch anywhere else; undefined: for ever. */
@@ -15,7 +15,7 @@ export interface StepRow {
   /** What is true once it has succeeded. */
   readonly outcome: string;
   /** The step that takes it back while it is under way. */
-  readonly inverse: StepName | undefined;
+  readonly inverse: Name | undefined;
 }
 
 /**

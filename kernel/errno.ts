@@ -1,12 +1,12 @@
 /**
- * From what insmod and rmmod print to a reason. The only place that looks at text: kmod ends with exit code 1 for every error and has
- * the errno only in its message, as strerror(3) in the C locale or as its own wording (kmod, tools/insmod.c, mod_strerror).
+ * From what insmod and rmmod print to a reason. kmod ends with exit code 1 for every error and has the errno only in its message, as
+ * strerror(3) in the C locale or as its own wording (kmod, tools/insmod.c, mod_strerror).
  */
 import type { KernelFacts } from './facts.ts';
 
 export type Errno =
-  | 'EACCES' | 'EAGAIN' | 'EBADMSG' | 'EBUSY' | 'EEXIST' | 'EINVAL' | 'EIO' | 'EKEYREJECTED' | 'ENODEV' | 'ENOENT' | 'ENOEXEC' | 'ENOKEY'
-  | 'ENOMEM' | 'ENOSYS' | 'EPERM' | 'ESRCH' | 'ETXTBSY' | 'unknown';
+  | 'EACCES' | 'EADDRNOTAVAIL' | 'EAGAIN' | 'EBADMSG' | 'EBUSY' | 'EEXIST' | 'EFBIG' | 'EINVAL' | 'EIO' | 'EKEYREJECTED' | 'ELIBBAD' | 'EMSGSIZE' | 'ENODATA' | 'ENODEV'
+  | 'ENOENT' | 'ENOEXEC' | 'ENOKEY' | 'ENOMEM' | 'ENOPKG' | 'ENOSYS' | 'ENOTSUP' | 'EPERM' | 'ESRCH' | 'ETXTBSY' | 'unknown';
 
 const TEXTS: readonly (readonly [text: string, errno: Errno])[] = [
   ['Invalid module format', 'ENOEXEC'],
@@ -32,6 +32,13 @@ const TEXTS: readonly (readonly [text: string, errno: Errno])[] = [
   ['No such device', 'ENODEV'],
   ['Input/output error', 'EIO'],
   ['Text file busy', 'ETXTBSY'],
+  ['Cannot assign requested address', 'EADDRNOTAVAIL'],
+  ['File too large', 'EFBIG'],
+  ['Accessing a corrupted shared library', 'ELIBBAD'],
+  ['Message too long', 'EMSGSIZE'],
+  ['No data available', 'ENODATA'],
+  ['Package not installed', 'ENOPKG'],
+  ['Operation not supported', 'ENOTSUP'],
 ];
 
 /** Only the last line counts (earlier ones may be warnings), and in it the end, behind the name of the module. */
@@ -64,7 +71,7 @@ const busyNow = (errno: Errno, { hostPath }: LoadContext): Failure => ({ reason:
 const unexplained = (errno: Errno, { hostPath }: LoadContext, stderr: string): Failure =>
   failure('LoadFailed', `insmod failed for ${hostPath} (${errno}): ${stderr.trim().slice(-200) || 'it printed nothing'}; the node's kernel log may say more`);
 
-const LOAD_ERRORS: Readonly<Record<Errno, (errno: Errno, context: LoadContext, stderr: string) => Failure>> = {
+const LOAD_ERRORS: Readonly<Partial<Record<Errno, (errno: Errno, context: LoadContext, stderr: string) => Failure>>> = {
   ENOEXEC: rejected,
   ESRCH: rejected,
   EINVAL: (errno, { hostPath, facts }) =>
@@ -81,15 +88,11 @@ const LOAD_ERRORS: Readonly<Record<Errno, (errno: Errno, context: LoadContext, s
   EAGAIN: busyNow,
   ENOMEM: busyNow,
   ETXTBSY: busyNow,
-  ENOSYS: unexplained,
-  ENODEV: unexplained,
-  EIO: unexplained,
-  unknown: unexplained,
 };
 
 /** Why the kernel did not take the module. */
 export function describeLoadError(errno: Errno, context: LoadContext, stderr: string): Failure {
-  return LOAD_ERRORS[errno](errno, context, stderr);
+  return (LOAD_ERRORS[errno] ?? unexplained)(errno, context, stderr);
 }
 
 function failure(reason: string, message: string): Failure {

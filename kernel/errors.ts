@@ -5,10 +5,11 @@
  * HostUnwritable: a sysfs file, the journal or the staging directory refused a write; `errno` says why.
  * FileTooLarge: a file is larger than its bound; the path is wrong, or the module was built with debug information: strip it.
  * NotAModule: the bytes are no ELF64 kernel module; copy or build the file again.
+ * BootLoaderUnknown: the files of the boot loader do not tell what it starts next; the message says what in them.
  * CommandMissing: insmod or rmmod is not in the image; the image is broken.
  * CommandTimedOut: the command did not end in time; the kernel log of the node says where it hangs.
  */
-export type KernelErrorCode = 'HostUnreadable' | 'HostUnwritable' | 'FileTooLarge' | 'NotAModule' | 'CommandMissing' | 'CommandTimedOut';
+export type KernelErrorCode = 'HostUnreadable' | 'HostUnwritable' | 'FileTooLarge' | 'NotAModule' | 'BootLoaderUnknown' | 'CommandMissing' | 'CommandTimedOut';
 
 export class KernelPatchError<Code extends string = string> extends Error {
   override readonly name = 'KernelPatchError';

@@ -1,4 +1,5 @@
 /** What is true of the machine: its boot, kernel and what that kernel allows. "unknown" means that the fact could not be read. */
+import { readNonce } from './cmdline.ts';
 import type { Entry, Host } from './host.ts';
 import { codeOf } from './errors.ts';
 import { parseBuildID } from './notes.ts';
@@ -24,16 +25,27 @@ export interface KernelFacts {
   readonly modulesDisabled: Switch;
   /** On: the kernel takes signed modules only. */
   readonly signaturesEnforced: Switch;
-  readonly installedKernels: readonly string[];
+  /** The id of the reboot order by which this kernel was started by kexec; undefined: it was not; or unknown. */
+  readonly rebootID: string | undefined;
+  readonly hardware: Hardware;
+}
+
+/** What makes machines alike. */
+export interface Hardware {
+  readonly vendor: string;
+  readonly product: string;
+  /** The version of the firmware. */
+  readonly firmware: string;
 }
 
 /** Documentation/admin-guide/tainted-kernels.rst, bit 0 first; J (fwctl) came with 6.15. */
 const TAINT_LETTERS = 'PFSRMBUDAWCIOELKXTNJ';
 /** One page, what a sysfs attribute can have; /sys/kernel/notes has some hundred bytes. */
 export const SYSFS_BYTES = 4096;
-/** As the protocol's bound on installedKernels. */
-const MAX_INSTALLED_KERNELS = 64;
-const IMAGE_PREFIX = 'vmlinuz-';
+/** As the protocol's bound on the names of hardware. */
+const MAX_NAME_CHARACTERS = 128;
+/** COMMAND_LINE_SIZE is 2048 on x86 and arm64, 4096 on s390. */
+const MAX_COMMAND_LINE_BYTES = 64 * 1024;
 
 export async function readFacts(host: Host): Promise<KernelFacts> {
   const taint = parseTaint(await readText(host, '/proc/sys/kernel/tainted'));
@@ -51,7 +63,8 @@ export async function readFacts(host: Host): Promise<KernelFacts> {
     ftrace: await readSwitch(host, '/proc/sys/kernel/ftrace_enabled'),
     modulesDisabled: await readSwitch(host, '/proc/sys/kernel/modules_disabled'),
     signaturesEnforced: await readSwitch(host, '/sys/module/module/parameters/sig_enforce'),
-    installedKernels: await readInstalledKernels(host),
+    rebootID: await readRebootID(host),
+    hardware: { vendor: await readDMI(host, 'sys_vendor'), product: await readDMI(host, 'product_name'), firmware: await readDMI(host, 'bios_version') },
   };
 }
 
@@ -106,7 +119,7 @@ export function describeTaint(taint: number): string {
 }
 
 /** The file marks the mode in force: none [integrity] confidentiality. A securityfs without it: the kernel has no lockdown. */
-async function readLockdown(host: Host): Promise<Lockdown> {
+export async function readLockdown(host: Host): Promise<Lockdown> {
   const text = await readText(host, '/sys/kernel/security/lockdown');
   if (text === undefined) {
     const securityfs = (await listOrUnknown(host, '/sys/kernel/security')) ?? [];
@@ -132,14 +145,23 @@ async function readKexec(host: Host, lockdown: Lockdown): Promise<Availability> 
   return disabled === 'off' && lockdown === 'none' ? 'Available' : 'Unknown';
 }
 
-/** Releases that can be booted: an image in /boot and modules under the same name. */
-async function readInstalledKernels(host: Host): Promise<readonly string[]> {
-  const images = (await listOrUnknown(host, '/boot')) ?? [];
-  const modules = new Set(((await listOrUnknown(host, '/lib/modules')) ?? []).map(({ name }) => name));
-  return images
-    .filter(({ name }) => name.startsWith(IMAGE_PREFIX))
-    .map(({ name }) => name.slice(IMAGE_PREFIX.length))
-    .filter((release) => modules.has(release))
-    .sort()
-    .slice(0, MAX_INSTALLED_KERNELS);
+/** The running kernel's command line; undefined when it can not be read, or is not text that could be given to another kernel as it is. */
+export async function readCommandLine(host: Host): Promise<string | undefined> {
+  const bytes = await readCommandLineBytes(host);
+  const text = bytes?.toString('utf8') ?? '';
+  return bytes !== undefined && Buffer.from(text).equals(bytes) ? text.trim() : undefined;
+}
+
+async function readRebootID(host: Host): Promise<string | undefined> {
+  const bytes = await readCommandLineBytes(host);
+  return bytes === undefined ? 'unknown' : readNonce(bytes.toString('utf8'));
+}
+
+async function readCommandLineBytes(host: Host): Promise<Buffer | undefined> {
+  return orUnknown(() => host.read('/proc/cmdline', MAX_COMMAND_LINE_BYTES), undefined);
+}
+
+/** Machines without a DMI table have none of it. */
+async function readDMI(host: Host, name: string): Promise<string> {
+  return (await readText(host, `/sys/class/dmi/id/${name}`))?.slice(0, MAX_NAME_CHARACTERS) ?? 'unknown';
 }

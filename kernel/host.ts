@@ -1,7 +1,7 @@
 /** The one way to the machine. Everything else in kernel/ and daemonset/ works on what this returned. */
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, readdirSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, dirname, join, normalize } from 'node:path';
@@ -10,6 +10,12 @@ import { KernelPatchError, errnoOf } from './errors.ts';
 export interface Entry {
   readonly name: string;
   readonly directory: boolean;
+}
+
+export interface FileState {
+  readonly bytes: number;
+  /** Another word once the file was written to or another one took its place. */
+  readonly version: string;
 }
 
 export interface RunResult {
@@ -21,6 +27,10 @@ export interface Host {
   readonly littleEndian: boolean;
   /** A regular file of the node, or undefined when there is none. Throws FileTooLarge, HostUnreadable. */
   read(path: string, limitBytes: number): Promise<Buffer | undefined>;
+  /** The first bytes of a regular file of the node, all of it when it has fewer; undefined when there is none. Throws HostUnreadable. */
+  readStart(path: string, bytes: number): Promise<Buffer | undefined>;
+  /** A regular file of the node as it is now, without its content; undefined when there is none. Throws HostUnreadable. */
+  stat(path: string): Promise<FileState | undefined>;
   /**
    * Shows a list that the kernel makes up to `visit` in pieces of whole lines, each valid during the call only, so that a list of any size costs one
    * buffer. It is read at once: the kernel gives a page or a line with each read, and thousands of trips to a thread would take longer than the reading.
@@ -29,6 +39,8 @@ export interface Host {
   scan(path: string, limitBytes: number, visit: (lines: Buffer) => void): Promise<boolean>;
   /** A directory of the node, or undefined when there is none. Throws HostUnreadable. */
   list(path: string): Promise<readonly Entry[] | undefined>;
+  /** Where a program of the agent opens a file or directory of the node: with every symbolic link resolved as the node resolves it. undefined: there is none. Throws HostUnreadable. */
+  locate(path: string): Promise<string | undefined>;
   /** Writes one of the node's sysfs files, through the node's own mount: the container's is read-only in a pod without the host's network. Throws HostUnwritable, whose cause carries the errno. */
   writeSysfs(path: string, text: string): Promise<void>;
   /** The text is at the end of the file, which is made when there is none, and survives a power cut. Throws HostUnwritable; the file may then end with a part of it. */
@@ -71,12 +83,15 @@ export function realHost(paths: HostPaths): Host {
     littleEndian: endianness() === 'LE',
     read: (path, limitBytes) =>
       orAbsent(path, async () => (isKernelsOwn(path) ? readNow(join(paths.root, path), path, limitBytes) : readBounded(await resolveInRoot(paths.root, path), path, limitBytes))),
+    readStart: (path, bytes) => orAbsent(path, async () => readFirst(await resolveInRoot(paths.root, path), path, bytes)),
+    stat: (path) => orAbsent(path, async () => stateOf(await resolveInRoot(paths.root, path), path)),
     scan: async (path, limitBytes, visit) => (await orAbsent(path, async () => scanLines(await resolveInRoot(paths.root, path), { path, limitBytes, visit }))) ?? false,
     list: (path) =>
       orAbsent(path, async () => {
         const entries = isKernelsOwn(path) ? readdirSync(join(paths.root, path), { withFileTypes: true }) : await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
         return entries.map((entry) => ({ name: entry.name, directory: entry.isDirectory() }));
       }),
+    locate: (path) => orAbsent(path, async () => resolveInRoot(paths.root, path)),
     async writeSysfs(path, text) {
       await orUnwritable(path, async () => writeFile(await resolveInRoot(paths.root, path), text, { flag: 'r+' }));
     },
@@ -202,15 +217,37 @@ async function makeParent(root: string, path: string): Promise<string> {
   return resolveParent(root, path);
 }
 
-/** O_NONBLOCK: opening a FIFO must not wait for a writer. */
 async function readBounded(resolved: string, path: string, limitBytes: number): Promise<Buffer> {
+  return withFile(resolved, path, (file) => readAll(file, path, limitBytes));
+}
+
+async function readFirst(resolved: string, path: string, bytes: number): Promise<Buffer> {
+  return withFile(resolved, path, async (file) => {
+    const { bytesRead, buffer } = await file.read({ buffer: Buffer.alloc(bytes) });
+    return buffer.subarray(0, bytesRead);
+  });
+}
+
+/** O_NONBLOCK: opening a FIFO must not wait for a writer. */
+async function withFile(resolved: string, path: string, read: (file: FileHandle) => Promise<Buffer>): Promise<Buffer> {
   const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!(await file.stat()).isFile()) throw new KernelPatchError('HostUnreadable', `${path} can not be read: it is not a regular file`);
-    return await readAll(file, path, limitBytes);
+    if (!(await file.stat()).isFile()) throw notRegular(path);
+    return await read(file);
   } finally {
     await file.close();
   }
+}
+
+function notRegular(path: string): KernelPatchError {
+  return new KernelPatchError('HostUnreadable', `${path} can not be read: it is not a regular file`);
+}
+
+async function stateOf(resolved: string, path: string): Promise<FileState> {
+  const state = await stat(resolved, { bigint: true });
+  if (!state.isFile()) throw notRegular(path);
+  const { dev, ino, size, mtimeNs, ctimeNs } = state;
+  return { bytes: Number(size), version: [dev, ino, size, mtimeNs, ctimeNs].join(' ') };
 }
 
 /** Reads to the end instead of trusting the size: files of proc and sysfs say 0 or 4096. */

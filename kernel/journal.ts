@@ -1,6 +1,6 @@
 /**
- * The write-ahead journal of loads: what was about to be given to the kernel, and how it ended. A boot that ends while a load is open may
- * have ended because of it. Pure; the file is kept by daemonset/journal.ts.
+ * The write-ahead journal of loads and of the reboot that is being made: what was about to be given to the kernel, and how it ended. A boot that ends while a
+ * load is open may have ended because of it. Pure; the file is kept by daemonset/journal.ts.
  */
 import { createHash } from 'node:crypto';
 
@@ -21,8 +21,24 @@ export interface Attempt {
   readonly crashes?: number;
 }
 
+/** A reboot order that is carried out. */
+export interface Reboot {
+  readonly id: string;
+  readonly method: 'Kexec' | 'Firmware';
+  /** The kernel that is to run afterwards. */
+  readonly release: string;
+  /** The boot that is to end. */
+  readonly bootID: string;
+  /** For people, RFC 3339. */
+  readonly at: string;
+}
+
+/** Staging: the kernel may have its image. GoingDown: the node may have been told to go down. The last record of them counts; there is none once nothing depends on it. */
+export type RebootRecord = { readonly kind: 'Staging' | 'GoingDown' } & Reboot;
+
 /** Committed: the transition ended and was verified. Unloaded: the kernel does not have it. Oops: the kernel log has a trace that names it. */
 export type JournalRecord =
+  | RebootRecord
   | ({ readonly kind: 'Attempt' } & Attempt)
   | { readonly kind: 'Committed' | 'Unloaded'; readonly sha256: string }
   | { readonly kind: 'Oops'; readonly sha256: string; readonly trace: string };
@@ -87,6 +103,7 @@ export function foldRecords(records: readonly JournalRecord[]): Loads {
 
 /** A record about a digest without an attempt says nothing: the attempt was dropped since nothing depends on it. */
 export function applyRecord(loads: Loads, record: JournalRecord): Loads {
+  if (isReboot(record)) return loads;
   const load = loads.get(record.sha256);
   switch (record.kind) {
     case 'Attempt': {
@@ -104,12 +121,16 @@ export function applyRecord(loads: Loads, record: JournalRecord): Loads {
   }
 }
 
+export function isReboot(record: JournalRecord): record is RebootRecord {
+  return record.kind === 'Staging' || record.kind === 'GoingDown';
+}
+
 /** A load is forgotten once its soak is over, or its agent told to end. One that is still known in another boot was followed by the end of its own. */
 function crashesOf(load: Load, bootID: string): number {
   return load.crashes + (load.outcome === 'Committed' && load.bootID !== bootID ? 1 : 0);
 }
 
-/** The shortest records that tell the same. */
+/** The shortest records that tell the same of the loads. */
 export function recordsOf(loads: Iterable<Load>): readonly JournalRecord[] {
   return [...loads].flatMap(({ outcome, trace, ...attempt }): JournalRecord[] => [
     { kind: 'Attempt', ...attempt },
@@ -186,4 +207,6 @@ const TEXTS: Readonly<Record<string, readonly string[]>> = {
   Committed: ['sha256'],
   Unloaded: ['sha256'],
   Oops: ['sha256', 'trace'],
+  Staging: ['id', 'method', 'release', 'bootID', 'at'],
+  GoingDown: ['id', 'method', 'release', 'bootID', 'at'],
 };

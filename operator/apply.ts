@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { isAsWanted, daemonSet, DAEMON_SET_NAME, wantsAgents } from './agents.ts';
 import type { AgentSettings } from './agents.ts';
 import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Decisions, IntentChange, StatusChange } from './decide.ts';
 import { kindOf } from './errors.ts';
@@ -17,6 +18,7 @@ import { readDeployment } from './owner.ts';
 import { isMajorIntent, isMajorStatus } from './pace.ts';
 import type { Pace } from './pace.ts';
 import type { TaintChange } from './taint.ts';
+import type { Uncordon } from './uncordon.ts';
 
 /** 8: the API server takes some 700 writes a second on 16 connections, and others need it too. */
 const WRITES_AT_ONCE = 8;
@@ -34,19 +36,24 @@ export interface Effects {
  * 2. slots: the policies' status, compare-and-swap. Until it is stored nobody may start, so two leaders can not both use a free slot.
  * 3. intents: an intent that starts something only when its policy's slots were stored just now. Dying here leaves a slot without an
  *    intent; whoever leads next finds it, renews it and publishes.
- * 4. status of the KernelPatches, which only tells. Dying here: it is told later.
- * 5. an Event for each outcome, after the status that it is about, so that it is not told twice.
+ * 4. NodeKernels that nobody wants go, and with them their orders.
+ * 5. uncordon, of nodes whose order is stored as over, so that none goes down that takes pods. The cordon carries the order's id, so dying here leaves what the next pass finds.
+ * 6. status of the KernelPatches, which only tells. Dying here: it is told later.
+ * 7. an Event for each outcome, after the status that it is about, so that it is not told twice.
  *
  * Returns in how many milliseconds a change that was held back is due. Throws the first error after everything else was tried; repeating is safe.
  */
 export async function applyDecisions(decisions: Decisions, now: number, effects: Effects): Promise<number | undefined> {
   const stored = new Set<string>();
   const due = pacer(decisions, now, effects.pace);
+  /** Names of NodeKernels whose order may not be stored as it was decided. */
+  const unwritten = new Set([...due.intents.flatMap((change) => (change.kind === 'Publish' ? [change.nodeKernel.metadata.name] : [])), ...decisions.deletions.map(({ metadata }) => metadata.name)]);
   const errors = [
     ...(await inParallel(decisions.taints, WRITES_AT_ONCE, (change) => ignoring(['NotFound'], setTaint(change, now, effects)))),
     ...(await inParallel(due.policies, WRITES_AT_ONCE, (change) => storeSlots(change, stored, effects))),
-    ...(await inParallel(due.intents, WRITES_AT_ONCE, (change) => publish(change, stored, effects))),
-    ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => ignoring(['NotFound', 'Conflict'], effects.writes.deleteNodeKernel(nodeKernel)))),
+    ...(await inParallel(due.intents, WRITES_AT_ONCE, (change) => publish(change, stored, unwritten, effects))),
+    ...(await inParallel(decisions.deletions, WRITES_AT_ONCE, (nodeKernel) => remove(nodeKernel, unwritten, effects))),
+    ...(await inParallel(decisions.uncordons, WRITES_AT_ONCE, (change) => ignoring(['NotFound'], uncordon(change, unwritten, effects)))),
     ...(await inParallel(due.kernelPatches, WRITES_AT_ONCE, (change) => tell(change, now, effects))),
   ];
   // A conflict only means to look again; whatever else went wrong is worth more to whoever reads the log.
@@ -74,6 +81,17 @@ function pacer({ policies, intents, kernelPatches }: Decisions, now: number, pac
   return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };
 }
 
+async function remove(nodeKernel: NodeKernel, unwritten: Set<string>, { writes }: Effects): Promise<void> {
+  await ignoring(['NotFound', 'Conflict'], writes.deleteNodeKernel(nodeKernel));
+  unwritten.delete(nodeKernel.metadata.name);
+}
+
+async function uncordon({ node, id }: Uncordon, unwritten: ReadonlySet<string>, { writes, log }: Effects): Promise<void> {
+  if (unwritten.has(node.name)) return;
+  await writes.uncordon(node, id);
+  log.info({ node: node.name, order: id }, 'node uncordoned');
+}
+
 async function setTaint(change: TaintChange, now: number, { writes, log, instance }: Effects): Promise<void> {
   const { node, holders } = change;
   await writes.setTaint(node, holders.size > 0);
@@ -95,7 +113,7 @@ function nodesOf(status: PatchPolicyStatus | undefined): ReadonlySet<string> {
   return new Set(status?.slots?.map(({ node }) => node));
 }
 
-async function publish(change: IntentChange, stored: ReadonlySet<string>, { writes, log }: Effects): Promise<void> {
+async function publish(change: IntentChange, stored: ReadonlySet<string>, unwritten: Set<string>, { writes, log }: Effects): Promise<void> {
   switch (change.kind) {
     case 'Create':
       await writes.createNodeKernel(change.node, change.labels, change.spec);
@@ -104,12 +122,21 @@ async function publish(change: IntentChange, stored: ReadonlySet<string>, { writ
       const { nodeKernel, spec, underSlotOf } = change;
       if (underSlotOf !== undefined && !stored.has(underSlotOf)) return;
       await ignoring(['NotFound'], writes.setNodeKernelSpec(nodeKernel, spec));
+      unwritten.delete(nodeKernel.metadata.name);
       if (underSlotOf !== undefined) log.info({ node: nodeKernel.metadata.name, livePatches: spec.livePatches?.map(({ name, desired }) => `${name}=${desired}`) }, 'intent published');
+      logReboot(nodeKernel, spec, log);
       return;
     }
     default:
       change satisfies never;
   }
+}
+
+/** Each step of a reboot, since it is what an admin looks for afterwards. */
+function logReboot({ metadata, spec: { reboot: was } }: NodeKernel, { reboot: is }: NodeKernelSpec, log: Effects['log']): void {
+  if (was?.id === is?.id && was?.phase === is?.phase) return;
+  const { id, phase, reason, message } = is ?? { id: was?.id, phase: 'Over', reason: 'Over', message: '' };
+  log.info({ node: metadata.name, order: id, phase, reason, detail: message }, 'reboot');
 }
 
 async function tell({ object, status }: StatusChange<KernelPatch, KernelPatchStatus>, now: number, { writes, log, instance }: Effects): Promise<void> {

@@ -1,6 +1,6 @@
 /** metav1 conditions, pure. */
 import type { Condition } from '../crds/common.ts';
-import { instant } from './rollout.ts';
+import { instant } from './instant.ts';
 
 /** A condition without its bookkeeping. */
 export type Judgement = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;

@@ -1,8 +1,8 @@
 /** Live patches of several KernelPatches on one node, and of others there: which of them can be there together. Pure. */
 import type { KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
 import type { LivePatchReport, NodeKernelStatus, WantedLivePatch } from '../crds/nodekernel.ts';
+import { nameSome } from './names.ts';
 import type { PatchPlan } from './plan.ts';
-import { nameSome } from './verdict.ts';
 
 type Reports = readonly LivePatchReport[];
 

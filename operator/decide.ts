@@ -8,7 +8,16 @@ import type { Assignment } from './assign.ts';
 import { decideIntent, startsSomething } from './intent.ts';
 import { MANAGED_BY, isOurs } from './labels.ts';
 import type { NodeView, View } from './observe.ts';
+import { rebootView, taskOf } from './orders.ts';
 import { planNode } from './plan.ts';
+import { askFor } from './preview.ts';
+import type { DrainAsk } from './preview.ts';
+import type { DrainTask } from './drains.ts';
+import { kexecFailuresOf } from './hardware.ts';
+import type { KexecFailures } from './hardware.ts';
+import { decideReboots } from './reboots.ts';
+import { decideUncordons } from './uncordon.ts';
+import type { Uncordon } from './uncordon.ts';
 import type { Slot } from './progress.ts';
 import { quarantinesOf } from './quarantine.ts';
 import type { Quarantines } from './quarantine.ts';
@@ -44,14 +53,19 @@ export interface Decisions {
   readonly kernelPatches: readonly StatusChange<KernelPatch, KernelPatchStatus>[];
   /** All of them, for the metrics. */
   readonly verdicts: readonly Verdict[];
+  /** Whose drains are to be looked at ahead. */
+  readonly previews: readonly DrainAsk[];
+  /** What is to be found out, or carried on, for the orders that stand. */
+  readonly drains: readonly DrainTask[];
+  readonly uncordons: readonly Uncordon[];
   /** When time alone changes a decision, in milliseconds since 1970. */
   readonly nextDeadline: number | undefined;
 }
 
 export function decide(view: View): Decisions {
   const slotOf = slotsByNode(view.policies);
-  const quarantines = quarantinesOf(view.nodeKernels.values());
-  const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf, quarantines));
+  const others = { quarantines: quarantinesOf(view.nodeKernels.values()), kexecFailures: kexecFailuresOf(view.nodeKernels.values()) };
+  const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf, others));
   const verdicts = parts.flatMap((part) => part.verdicts);
   const byPatch = Map.groupBy(verdicts, ({ kernelPatch }) => kernelPatch);
   return {
@@ -63,6 +77,9 @@ export function decide(view: View): Decisions {
       .map((object) => ({ object, status: kernelPatchStatus(object, byPatch.get(object.metadata.name) ?? [], view.now) }))
       .filter(differs),
     verdicts,
+    previews: parts.flatMap(({ previews }) => previews),
+    drains: parts.flatMap(({ drains }) => drains),
+    uncordons: decideUncordons(view.nodes.values(), new Map(parts.flatMap(({ reboots }) => [...reboots.orders]))),
     nextDeadline: earliest(parts.map((part) => part.nextDeadline), view.now),
   };
 }
@@ -82,24 +99,35 @@ function slotsByNode(policies: readonly PatchPolicy[]): ReadonlyMap<string, Slot
   return new Map(policies.flatMap(({ status }) => status?.slots ?? []).map((slot) => [slot.node, slot]));
 }
 
-function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>, quarantines: Quarantines) {
-  const { policy, nodes, kernelPatches } = assignment;
+/** What other nodes have come to. */
+interface Others {
+  readonly quarantines: Quarantines;
+  readonly kexecFailures: KexecFailures;
+}
+
+function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>, { quarantines, kexecFailures }: Others) {
+  const { policy, nodes } = assignment;
   const candidates = nodes.map((node): Candidate => {
     const nodeKernel = view.nodeKernels.get(node.name);
     const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
-    return { plan: planNode(node, own, policy, kernelPatches), nodeKernel: own, slot: slotOf.get(node.name) };
+    return { plan: planNode(node, own, assignment, kexecFailures), nodeKernel: own, slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
   });
   const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
-  const judged = candidates.map((candidate) => ({ candidate, verdicts: judgeNode(candidate, rollout, view.now) }));
+  const reboots = decideReboots(candidates.flatMap((candidate) => rebootView(view, candidate) ?? []), { rollout: policy.spec.rollout, selected: nodes.length, busy: rollout.slots, stored: policy.status?.rebootSlots ?? [] }, view.now);
+  const turns = { ...rollout, reboots };
+  const judged = candidates.map((candidate) => ({ candidate, verdicts: judgeNode(candidate, turns, view.now) }));
   const verdicts = judged.flatMap((each) => each.verdicts);
   const holders = new Map(judged.map((each) => [each.candidate.plan.node, holdersOf(each.candidate, each.verdicts)]));
   return {
     nodes: nodes.map(({ name }) => name),
     verdicts,
     holders,
-    nextDeadline: earliest([rollout.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
-    status: { object: policy, status: policyStatus(assignment, rollout, verdicts, view.now) },
-    intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, rollout, holders.get(candidate.plan.node)))),
+    reboots,
+    previews: candidates.flatMap(({ plan }) => askFor(plan) ?? []),
+    drains: candidates.flatMap((candidate) => taskOf(candidate, reboots) ?? []),
+    nextDeadline: earliest([rollout.nextDeadline, reboots.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
+    status: { object: policy, status: policyStatus(assignment, turns, verdicts, view.now) },
+    intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, turns, holders.get(candidate.plan.node)))),
   };
 }
 

@@ -35,12 +35,15 @@ export class KernelPatchError extends Error {
   readonly code: ErrorCode;
   /** From the Retry-After header of a 429 or 503. */
   readonly retryAfterSeconds: number | undefined;
+  /** The API server's own words, without the request that they answer. */
+  readonly said: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryAfterSeconds?: number | undefined } = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryAfterSeconds?: number | undefined; said?: string } = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : {});
     this.name = 'KernelPatchError';
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.said = options.said;
   }
 }
 

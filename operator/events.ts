@@ -3,7 +3,7 @@ import { API_VERSION } from '../crds/common.ts';
 import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
 import { conditionOf } from './conditions.ts';
 import type { TaintChange } from './taint.ts';
-import { nameSome } from './verdict.ts';
+import { nameSome } from './names.ts';
 
 export interface EventNote {
   readonly type: 'Normal' | 'Warning';

@@ -1,22 +1,31 @@
 /** NodeKernel.spec as it is to be, pure. */
-import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
-import { describePlan } from './plan.ts';
+import type { DrainPreview, NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
+import { actionOf, describePlan } from './plan.ts';
+import { needsDrain } from './preview.ts';
 import { isPublished } from './progress.ts';
 import { startable } from './rollout.ts';
-import type { Candidate, Rollout } from './rollout.ts';
+import type { Candidate } from './rollout.ts';
+import type { Turns } from './verdict.ts';
 
 /**
  * The intent for a node. With a slot: everything that may be started. Without one: only what is already there exactly so, in the order it is
  * wanted; what is no longer wanted leaves the list, and the agent leaves it alone. What the next boot loads changes nothing in the kernel, so it needs no slot.
  * `held` are the KernelPatches that hold the node's taint.
  */
-export function decideIntent(candidate: Candidate, rollout: Rollout, held: ReadonlySet<string> = new Set()): NodeKernelSpec {
+export function decideIntent(candidate: Candidate, rollout: Turns, held: ReadonlySet<string> = new Set()): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
   const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
-  return { plan: describePlan(plan, held), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches] };
+  const reboot = rollout.reboots.orders.get(plan.node);
+  return { plan: describePlan(plan, { held, drain: drainOf(candidate) }), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches], ...(reboot && { reboot }) };
 }
 
-/** True when publishing the spec can make the agent change the kernel. */
+/** What was seen last of a drain of the node, by this leader or one before, while the plan needs one. */
+function drainOf({ plan, nodeKernel, preview }: Candidate): DrainPreview | undefined {
+  return needsDrain(actionOf(plan.patches)) ? (preview ?? nodeKernel?.spec.plan?.drain) : undefined;
+}
+
+/** True when publishing the spec can make the agent change the kernel, or begins a reboot. */
 export function startsSomething(spec: NodeKernelSpec, nodeKernel: NodeKernel | undefined): boolean {
+  if (spec.reboot !== undefined && spec.reboot.id !== nodeKernel?.spec.reboot?.id) return true;
   return (spec.livePatches ?? []).some((wanted) => !isPublished(wanted, nodeKernel));
 }

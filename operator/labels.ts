@@ -6,3 +6,8 @@ export const MANAGED_BY = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubern
 export function isOurs({ labels }: ObjectMeta): boolean {
   return labels?.['app.kubernetes.io/managed-by'] === MANAGED_BY['app.kubernetes.io/managed-by'];
 }
+
+/** As the chart labels the pods of the operator. */
+export function isOperator(labels: Readonly<Record<string, string>>): boolean {
+  return labels['app.kubernetes.io/name'] === MANAGED_BY['app.kubernetes.io/name'] && labels['app.kubernetes.io/component'] === 'operator';
+}

@@ -6,12 +6,16 @@ import type { NodeKernel } from '../crds/nodekernel.ts';
 import { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import type { ObjectMeta } from '../crds/common.ts';
+import { readCordoning } from './cordon.ts';
+import type { Cordoning } from './cordon.ts';
+import type { DrainReport } from './drains.ts';
 import type { KubeObject } from './kube/resources.ts';
+import type { Preview } from './preview.ts';
 import { isTainted } from './taint.ts';
 import type { Taint } from './taint.ts';
 
 /** What we need of a Node. Its resourceVersion is left out, so that a heartbeat changes nothing here. */
-export interface NodeView {
+export interface NodeView extends Cordoning {
   readonly name: string;
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -21,6 +25,8 @@ export interface NodeView {
   readonly bootID: string;
   /** It has our taint (taint.ts). */
   readonly tainted: boolean;
+  /** Its kubelet says so, and is heard of. */
+  readonly ready: boolean;
 }
 
 export interface View {
@@ -32,6 +38,10 @@ export interface View {
   readonly kernelPatches: readonly KernelPatch[];
   /** Oldest first. */
   readonly policies: readonly PatchPolicy[];
+  /** By node. */
+  readonly previews: ReadonlyMap<string, Preview>;
+  /** By node. */
+  readonly drains: ReadonlyMap<string, DrainReport>;
 }
 
 export interface Readable<T> {
@@ -43,6 +53,8 @@ export interface Caches {
   readonly nodeKernels: Readable<NodeKernel>;
   readonly kernelPatches: Readable<KernelPatch>;
   readonly policies: Readable<PatchPolicy>;
+  readonly previews: Readable<Preview>;
+  readonly drains: Readable<DrainReport>;
 }
 
 export function observe(caches: Caches, now: number): View {
@@ -52,6 +64,8 @@ export function observe(caches: Caches, now: number): View {
     nodeKernels: new Map(Array.from(caches.nodeKernels.values(), (nodeKernel) => [nodeKernel.metadata.name, nodeKernel])),
     kernelPatches: [...caches.kernelPatches.values()].sort(byAge),
     policies: [...caches.policies.values()].sort(byAge),
+    previews: new Map(Array.from(caches.previews.values(), (preview) => [preview.node, preview])),
+    drains: new Map(Array.from(caches.drains.values(), (report) => [report.task.node, report])),
   };
 }
 
@@ -64,8 +78,17 @@ export function byAge(a: { readonly metadata: ObjectMeta }, b: { readonly metada
 
 export function readNode(object: KubeObject): NodeView {
   const { name, uid = '', labels = {} } = object.metadata;
-  const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string } } | undefined;
-  return { name, uid, labels, kernelVersion: status?.nodeInfo?.kernelVersion ?? '', bootID: status?.nodeInfo?.bootID ?? '', tainted: isTainted(taintsOf(object)) };
+  const status = object['status'] as { readonly nodeInfo?: { readonly kernelVersion?: string; readonly bootID?: string }; readonly conditions?: readonly { readonly type: string; readonly status: string }[] } | undefined;
+  return {
+    name,
+    uid,
+    labels,
+    kernelVersion: status?.nodeInfo?.kernelVersion ?? '',
+    bootID: status?.nodeInfo?.bootID ?? '',
+    tainted: isTainted(taintsOf(object)),
+    ready: (status?.conditions ?? []).some((condition) => condition.type === 'Ready' && condition.status === 'True'),
+    ...readCordoning(object),
+  };
 }
 
 /** The taints of a Node, whoever set them. */
@@ -87,9 +110,10 @@ export function readPatchPolicy(object: KubeObject): PatchPolicy {
 
 /** Never throws: a spec of another version is as an empty one and is written anew, a report of another version is as none. */
 export function readNodeKernel(object: KubeObject): NodeKernel {
-  const spec = NodeKernelSpec.safeParse(object['spec'] ?? {});
+  const stored = object['spec'] ?? {};
+  const spec = NodeKernelSpec.safeParse(stored);
   const status = NodeKernelStatus.safeParse(object['status']);
-  return { metadata: readMeta(object), spec: spec.success ? spec.data : {}, ...(status.success && { status: status.data }) };
+  return { metadata: readMeta(object), ...(spec.success ? { spec: spec.data } : { spec: {}, unread: stored as NonNullable<NodeKernel['unread']> }), ...(status.success && { status: status.data }) };
 }
 
 function readMeta({ metadata }: KubeObject): ObjectMeta {

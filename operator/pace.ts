@@ -12,7 +12,9 @@ type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
 
 /** True when the agent has anything to do because of it; false when only the plan is told differently. */
 export function isMajorIntent(before: NodeKernelSpec, after: NodeKernelSpec): boolean {
-  return before.loadAtBoot !== after.loadAtBoot || !isDeepStrictEqual(before.livePatches, after.livePatches);
+  const { reboot: was } = before;
+  const { reboot: is } = after;
+  return before.loadAtBoot !== after.loadAtBoot || was?.id !== is?.id || was?.phase !== is?.phase || !isDeepStrictEqual(before.livePatches, after.livePatches);
 }
 
 /** True when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
@@ -22,9 +24,13 @@ export function isMajorStatus(before: AnyStatus | undefined, after: AnyStatus): 
 }
 
 function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
-  const had = before && 'slots' in before ? before.slots : [];
-  const held = new Set(had?.map(({ node, since }) => `${node} ${since}`));
-  return 'slots' in after && (after.slots ?? []).some(({ node, since }) => !held.has(`${node} ${since}`));
+  const held = new Set(slotsOf(before));
+  return slotsOf(after).some((slot) => !held.has(slot));
+}
+
+function slotsOf(status: AnyStatus | undefined): readonly string[] {
+  if (status === undefined || !('slots' in status)) return [];
+  return [...(status.slots ?? []).map(({ node, since }) => `${node} ${since}`), ...(status.rebootSlots ?? []).map(({ node, order }) => `${node} ${order}`)];
 }
 
 export interface Pace {

@@ -4,13 +4,18 @@
  */
 import type { KernelEntry, KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
 import { KERNEL_FIXED } from '../crds/nodekernel.ts';
-import type { Action, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { Action, DrainPreview, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
+import type { Assignment } from './assign.ts';
 import { settleConflicts } from './conflicts.ts';
 import { matchKernel } from './kernels.ts';
+import { describeRelapse } from './nextboot.ts';
+import type { KexecFailures } from './hardware.ts';
 import type { NodeView } from './observe.ts';
+import { chooseTarget, settleTargets } from './target.ts';
+import type { Target } from './target.ts';
 import { chooseWay } from './ways.ts';
-import type { Decision } from './ways.ts';
+import type { Decision, Ground } from './ways.ts';
 
 /** The decision for one KernelPatch on one node. */
 export interface PatchPlan extends Decision {
@@ -32,6 +37,8 @@ export interface NodePlan {
   readonly patches: readonly PatchPlan[];
   /** What spec.livePatches becomes when the rollout lets it, in this order. Empty in mode Plan. */
   readonly wanted: readonly WantedLivePatch[];
+  /** What the node is to boot into; undefined: nothing. In mode Plan there is none. */
+  readonly target: Target | undefined;
 }
 
 /** Most pressing first: what needs a person, what needs an outage, what happens by itself, what is done. */
@@ -41,15 +48,16 @@ const PRESSING: readonly Action[] = ['Blocked', 'Unknown', 'Reboot', 'Kexec', 'L
 const MAX_ENTRIES = 64;
 const MAX_MESSAGE = 1024;
 
-export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, policy: PatchPolicy, kernelPatches: readonly KernelPatch[]): NodePlan {
+export function planNode(node: NodeView, nodeKernel: NodeKernel | undefined, { policy, kernelPatches }: Pick<Assignment, 'policy' | 'kernelPatches'>, kexecFailures: KexecFailures): NodePlan {
   const report = currentReport(node, nodeKernel);
-  const patches = report.kind === 'Report' ? decideTogether(kernelPatches, report.status, policy) : kernelPatches.map((kernelPatch) => ({ kernelPatch, ...report.decision }));
+  const patches = report.kind === 'Report' ? decideTogether(kernelPatches, { node: node.name, report: report.status, policy, order: nodeKernel?.spec.reboot, kexecFailures }) : kernelPatches.map((kernelPatch) => ({ kernelPatch, ...report.decision }));
   return {
     node: node.name,
     policy,
     bootID: node.bootID || (nodeKernel?.status?.bootID ?? 'unknown'),
     patches: [...patches].sort((a, b) => PRESSING.indexOf(a.action) - PRESSING.indexOf(b.action)),
     wanted: report.kind === 'Report' ? wantedOf(patches, policy) : stillWanted(nodeKernel, kernelPatches, policy),
+    target: policy.spec.mode === 'Apply' ? chooseTarget(patches) : undefined,
   };
 }
 
@@ -68,36 +76,42 @@ function currentReport(node: NodeView, nodeKernel: NodeKernel | undefined): Repo
   return { kind: 'Report', status };
 }
 
-function decideTogether(kernelPatches: readonly KernelPatch[], status: NodeKernelStatus, policy: PatchPolicy): readonly PatchPlan[] {
-  const decided = kernelPatches.map((kernelPatch) => decidePatch(kernelPatch, status, policy));
-  return settleConflicts(decided, status);
+function decideTogether(kernelPatches: readonly KernelPatch[], ground: Ground): readonly PatchPlan[] {
+  const decided = kernelPatches.map((kernelPatch) => decidePatch(kernelPatch, ground));
+  return settleTargets(settleConflicts(decided, ground.report), ground.report);
 }
 
-function decidePatch(kernelPatch: KernelPatch, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
+function decidePatch(kernelPatch: KernelPatch, ground: Ground): PatchPlan {
+  const { report } = ground;
   const match = matchKernel(kernelPatch.spec, report.kernel);
   if (match.kind === 'None') return { kernelPatch, action: 'Unknown', reason: match.reason, message: match.message };
   const { entry } = match;
   switch (entry.state) {
     case 'Fixed':
-      return { kernelPatch, action: 'None', reason: KERNEL_FIXED, message: `kernel ${report.kernel.release} has the fix` };
+      return { kernelPatch, action: 'None', reason: KERNEL_FIXED, message: describeFixed(kernelPatch, report) };
     case 'NotAffected':
       return { kernelPatch, action: 'None', reason: 'KernelNotAffected', message: `kernel ${report.kernel.release} is not affected` };
     case 'UnderInvestigation':
       return { kernelPatch, action: 'Unknown', reason: 'UnderInvestigation', message: `whether kernel ${report.kernel.release} is affected is under investigation` };
     case 'Affected':
-      return decideAffected(kernelPatch, entry, report, policy);
+      return decideAffected(kernelPatch, entry, ground);
     default:
       return entry.state satisfies never;
   }
 }
 
-function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, report: NodeKernelStatus, policy: PatchPolicy): PatchPlan {
+function describeFixed({ spec }: KernelPatch, report: NodeKernelStatus): string {
+  const { release } = report.kernel;
+  const relapse = describeRelapse(release, spec, report);
+  return `kernel ${release} has the fix${relapse ? `; ${relapse}` : ''}`;
+}
+
+function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, ground: Ground): PatchPlan {
   const { withdrawn } = kernelPatch.spec;
-  const consent = { policy: policy.metadata.name, maxDisruption: policy.spec.maxDisruption };
-  const decision = chooseWay(entry, withdrawn, report, consent);
+  const decision = chooseWay(entry, kernelPatch, ground);
   const { action, reason, message, needs } = decision;
   const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
-  const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: policy.spec.livePatch.transitionSeconds });
+  const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: ground.policy.spec.livePatch.transitionSeconds });
   if (!entry.livePatch) return plan;
   if (decision.action === 'LivePatch') return { ...plan, livePatch: wanted(entry.livePatch, 'Loaded') };
   if (!withdrawn) return plan;
@@ -156,8 +170,20 @@ function turnOf({ desired, replace }: WantedLivePatch): number {
   return replace ? 0 : 2;
 }
 
-/** The plan as the NodeKernel shows it: the most pressing decision is the node's. `held` are the KernelPatches that hold the node's taint. */
-export function describePlan({ node, policy, bootID, patches }: NodePlan, held: ReadonlySet<string> = new Set()): Plan {
+/** The node's action: that of the most pressing decision. */
+export function actionOf([first]: readonly PatchPlan[]): Action {
+  return first?.action ?? 'None';
+}
+
+export interface PlanNotes {
+  /** The KernelPatches that hold the node's taint. */
+  readonly held?: ReadonlySet<string>;
+  /** What a drain would do, where one would be needed. */
+  readonly drain?: DrainPreview | undefined;
+}
+
+/** The plan as the NodeKernel shows it: the most pressing decision is the node's. */
+export function describePlan({ node, policy, bootID, patches }: NodePlan, { held, drain }: PlanNotes = {}): Plan {
   const first = patches[0] ?? { action: 'None', reason: 'NoKernelPatch', message: `PatchPolicy ${policy.metadata.name} selects no KernelPatch for node ${node}` };
   return {
     policy: policy.metadata.name,
@@ -166,7 +192,8 @@ export function describePlan({ node, policy, bootID, patches }: NodePlan, held: 
     action: first.action,
     reason: first.reason,
     message: clip(first.message),
-    patches: patches.slice(0, MAX_ENTRIES).map((patch) => describePatch(patch, held.has(patch.kernelPatch.metadata.name))),
+    ...(drain && { drain }),
+    patches: patches.slice(0, MAX_ENTRIES).map((patch) => describePatch(patch, held?.has(patch.kernelPatch.metadata.name) ?? false)),
   };
 }
 

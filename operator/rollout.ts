@@ -1,11 +1,13 @@
 /** Who may change live patches now, pure. A slot is taken before an intent is published that starts something (apply.ts). */
-import type { NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
+import type { DrainPreview, NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
+import { instant } from './instant.ts';
 import type { NodePlan } from './plan.ts';
 import { isExpired, isInFlight, isPublished, judge } from './progress.ts';
 import type { Slot } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
 import type { Quarantines } from './quarantine.ts';
+import { isActive } from './reboot.ts';
 
 /** 10 min: a load takes a second and a stalled transition is undone by the agent after 75 s by default, so a node that needs longer will not end by itself. */
 export const SLOT_SECONDS = 600;
@@ -27,6 +29,8 @@ export interface Candidate {
   readonly nodeKernel: NodeKernel | undefined;
   /** The slot it holds, in whichever policy's status. */
   readonly slot: Slot | undefined;
+  /** What a drain of it would do; undefined: not looked at. */
+  readonly preview?: DrainPreview | undefined;
 }
 
 /** Why a KernelPatch is not started on further nodes. */
@@ -89,7 +93,8 @@ export function decideRollout(candidates: readonly Candidate[], rollout: Pacing,
     if (!nodeKernel) continue;
     const { node } = plan;
     if (isInFlight(nodeKernel, slot)) kept.set(node, slot ?? fresh(node));
-    if (startable(candidate, stops).every((wanted) => isPublished(wanted, nodeKernel))) continue;
+    // A node that is being made ready for a boot gets its live patches in the next one.
+    if (isActive(nodeKernel.spec.reboot) || startable(candidate, stops).every((wanted) => isPublished(wanted, nodeKernel))) continue;
     if (slot && !isExpired(slot, now)) {
       kept.set(node, fresh(node));
       granted.add(node);
@@ -105,9 +110,4 @@ export function decideRollout(candidates: readonly Candidate[], rollout: Pacing,
   const deadlines = slots.filter((slot) => !isExpired(slot, now)).map(({ deadline }) => Date.parse(deadline));
   const nextDeadline = deadlines.length === 0 ? undefined : Math.min(...deadlines);
   return { slots: new Map(slots.map((slot) => [slot.node, slot])), granted, ...stops, nextDeadline };
-}
-
-/** RFC 3339 with seconds, as metav1.Time; rounded down. */
-export function instant(now: number): string {
-  return `${new Date(now).toISOString().slice(0, 19)}Z`;
 }

@@ -4,10 +4,10 @@ import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import type { Assignment } from './assign.ts';
 import { setConditions } from './conditions.ts';
 import type { Judgement } from './conditions.ts';
+import { nameSome } from './names.ts';
 import { clip } from './plan.ts';
-import type { Rollout } from './rollout.ts';
-import { WORST_FIRST, nameSome } from './verdict.ts';
-import type { Verdict } from './verdict.ts';
+import { WORST_FIRST } from './verdict.ts';
+import type { Turns, Verdict } from './verdict.ts';
 
 /** The list `attention` holds 20 nodes (crds/kernelpatch.ts). */
 const MAX_ATTENTION = 20;
@@ -45,7 +45,7 @@ function nobody(kernelPatch: KernelPatch): Judgement {
 }
 
 /** Status of the policy, with the slots of the rollout. `verdicts` are those of all its nodes. */
-export function policyStatus(assignment: Assignment, rollout: Rollout, verdicts: readonly Verdict[], now: number): PatchPolicyStatus {
+export function policyStatus(assignment: Assignment, rollout: Turns, verdicts: readonly Verdict[], now: number): PatchPolicyStatus {
   const { policy, nodes } = assignment;
   const { generation } = policy.metadata;
   const open = verdicts.filter(({ verdict }) => verdict !== 'Closed').sort(worstFirst);
@@ -57,6 +57,7 @@ export function policyStatus(assignment: Assignment, rollout: Rollout, verdicts:
     nodes: { selected: nodes.length, closed, open: openNodes },
     closed: `${closed}/${nodes.length}`,
     slots: [...rollout.slots.values()],
+    ...(rollout.reboots.slots.length > 0 && { rebootSlots: [...rollout.reboots.slots] }),
     conditions: setConditions(policy.status?.conditions, judgements, { generation, now }),
   };
 }

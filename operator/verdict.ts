@@ -1,9 +1,13 @@
 /** How one node stands towards one KernelPatch, pure: the plan, and how far it is. */
 import type { NodeVerdict } from '../crds/kernelpatch.ts';
+import { nameSome } from './names.ts';
 import type { PatchPlan } from './plan.ts';
 import { judge } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
-import type { Candidate, Rollout } from './rollout.ts';
+import type { RebootPhase } from '../crds/nodekernel.ts';
+import { isActive } from './reboot.ts';
+import type { Reboots, Wait } from './reboots.ts';
+import type { Candidate, Halt, Rollout } from './rollout.ts';
 
 export interface Verdict {
   readonly node: string;
@@ -14,6 +18,9 @@ export interface Verdict {
   /** True when it will change without a person: under way, waiting for a slot that will be free, or for an agent that has just been started. */
   readonly moves: boolean;
 }
+
+/** Who may change anything now. */
+export type Turns = Rollout & { readonly reboots: Reboots };
 
 type Outcome = Pick<Verdict, 'verdict' | 'reason' | 'message'>;
 
@@ -30,18 +37,20 @@ export function firstReportDue({ nodeKernel }: Pick<Candidate, 'nodeKernel'>, no
 }
 
 /** The slots in `rollout` are those that will be stored, so a node that is about to start is InProgress. */
-export function judgeNode(candidate: Candidate, rollout: Rollout, now: number): readonly Verdict[] {
+export function judgeNode(candidate: Candidate, rollout: Turns, now: number): readonly Verdict[] {
   const { plan } = candidate;
   const slot = rollout.slots.get(plan.node);
   return plan.patches.map((patch) => {
     const outcome = judgePatch(patch, { ...candidate, slot }, rollout, now);
-    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot' || (outcome.reason === 'NotReported' && now < firstReportDue(candidate, now));
+    const moves = outcome.verdict === 'InProgress' || outcome.reason === 'WaitingForSlot' || outcome.reason === 'WaitingForLivePatches' || (outcome.reason === 'NotReported' && now < firstReportDue(candidate, now));
     return { node: plan.node, kernelPatch: patch.kernelPatch.metadata.name, ...outcome, moves };
   });
 }
 
-function judgePatch(patch: PatchPlan, candidate: Candidate, rollout: Rollout, now: number): Outcome {
+function judgePatch(patch: PatchPlan, candidate: Candidate, rollout: Turns, now: number): Outcome {
   const { livePatch, replaces } = patch;
+  const reboot = judgeReboot(patch, candidate, rollout.reboots);
+  if (reboot !== undefined) return reboot;
   if (!livePatch) return outcomeOf(patch);
   if (replaces && judge(replaces, candidate.nodeKernel, undefined, now).kind === 'Done') {
     return { verdict: 'Closed', reason: 'LivePatchActive', message: `live patch ${replaces.name} is active until ${livePatch.name} takes its place` };
@@ -75,7 +84,6 @@ function outcomeOf({ action, reason, message }: PatchPlan): Outcome {
       return { verdict: 'Blocked', reason, message };
     case 'Kexec':
     case 'Reboot':
-      return { verdict: 'Waiting', reason: `${action}Planned`, message: `${message}; this version shows it and does not carry it out` };
     case 'LivePatch':
       return { verdict: 'Waiting', reason, message };
     default:
@@ -83,7 +91,7 @@ function outcomeOf({ action, reason, message }: PatchPlan): Outcome {
   }
 }
 
-function judgeUnpublished(patch: PatchPlan, { plan }: Candidate, rollout: Rollout): Outcome {
+function judgeUnpublished(patch: PatchPlan, { plan }: Candidate, rollout: Turns): Outcome {
   const { livePatch } = patch;
   const wanted = plan.wanted.find(({ name }) => name === livePatch?.name);
   const verb = livePatch?.desired === 'Absent' ? 'removed' : 'loaded';
@@ -97,15 +105,54 @@ function judgeUnpublished(patch: PatchPlan, { plan }: Candidate, rollout: Rollou
     return { verdict: 'Blocked', reason: 'QuarantinedElsewhere', message: `node ${quarantinedOn} went down or oopsed with the file of live patch ${wanted.name}, so it is started on no other node: withdraw KernelPatch ${wanted.kernelPatch}, or set a new word as spec.liftQuarantine there to try it once more` };
   }
   const halt = wanted.desired === 'Loaded' ? rollout.halts.get(wanted.kernelPatch) : undefined;
-  if (halt) {
-    return { verdict: 'Waiting', reason: 'RolloutHalted', message: `KernelPatch ${halt.kernelPatch} failed on ${nameSome(halt.failed)}, as many as PatchPolicy ${policy} has failureBudget: correct or withdraw it, or raise the budget` };
-  }
+  if (halt) return halted(halt, policy);
   if (rollout.granted.has(plan.node)) return { verdict: 'InProgress', reason: 'Pending', message: `live patch ${wanted.name} is being ${verb}` };
   return { verdict: 'Waiting', reason: 'WaitingForSlot', message: `waits for one of the ${plan.policy.spec.rollout.maxInFlight} slots of PatchPolicy ${policy}` };
 }
 
-/** At most three names and how many more. */
-export function nameSome(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(', ');
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+function halted({ kernelPatch, failed }: Halt, policy: string): Outcome {
+  return { verdict: 'Waiting', reason: 'RolloutHalted', message: `KernelPatch ${kernelPatch} failed on ${nameSome(failed)}, as many as PatchPolicy ${policy} has failureBudget: correct or withdraw it, or raise the budget` };
+}
+
+const OF_PHASE: Readonly<Record<RebootPhase, NodeVerdict>> = {
+  Staging: 'InProgress',
+  Draining: 'InProgress',
+  Rebooting: 'InProgress',
+  Returning: 'InProgress',
+  Parked: 'Waiting',
+  Refused: 'Blocked',
+  Failed: 'Failed',
+};
+
+/**
+ * How far the reboot is that closes the patch; undefined: none is to. Until it is over, the order tells of its own KernelPatch whatever the plan says: of a node that is down nothing else is known, and one that has the kernel is not in
+ * service before.
+ */
+function judgeReboot({ action, message, kernelPatch }: PatchPlan, { plan }: Candidate, { orders, waits }: Reboots): Outcome | undefined {
+  const order = orders.get(plan.node);
+  const asked = action === 'Kexec' || action === 'Reboot';
+  const isOwn = order?.kernelPatch === kernelPatch.metadata.name && (order.phase === 'Failed' || isActive(order));
+  if (order !== undefined && (asked || isOwn)) return { verdict: OF_PHASE[order.phase], reason: order.reason, message: order.message };
+  if (!asked) return undefined;
+  const { name: policy } = plan.policy.metadata;
+  if (plan.policy.spec.mode === 'Plan') return { verdict: 'Waiting', reason: 'PlanMode', message: `${message}; PatchPolicy ${policy} has mode Plan: set spec.mode: Apply there` };
+  return { verdict: 'Waiting', ...describeWait(waits.get(plan.node) ?? { kind: 'Slot' }, plan, message) };
+}
+
+function describeWait(wait: Wait, { node, policy: { metadata, spec } }: Candidate['plan'], message: string): Omit<Outcome, 'verdict'> {
+  switch (wait.kind) {
+    case 'Halted': {
+      const { failed, kernelPatches } = wait.halt;
+      const why = `the reboot failed on ${nameSome(failed)}, as many as PatchPolicy ${metadata.name} has failureBudget`;
+      return { reason: 'RolloutHalted', message: `${why}: see why there, then set a new word as spec.retryReboot of KernelPatch ${nameSome(kernelPatches)} to try it once more, or raise the budget` };
+    }
+    case 'Ready':
+      return { reason: 'NodeNotReady', message: `${message}; waits until node ${node} is Ready: see its kubelet` };
+    case 'LivePatches':
+      return { reason: 'WaitingForLivePatches', message: `${message}; waits until the live patches of the node do not change any more` };
+    case 'Slot':
+      return { reason: 'WaitingForSlot', message: `${message}; waits until fewer than ${spec.rollout.maxUnavailable} nodes of PatchPolicy ${metadata.name} (maxUnavailable) are drained and booting` };
+    default:
+      return wait satisfies never;
+  }
 }

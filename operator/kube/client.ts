@@ -29,11 +29,16 @@ export interface Client {
   merge(resource: Resource, name: string, fields: object): Promise<KubeObject>;
   /** Server-side apply: owns the given fields and gives up those it applied before and leaves out now. */
   apply(resource: Resource, object: { readonly metadata: { readonly name: string } }): Promise<KubeObject>;
-  /** Deletes the object if it is still the one with this uid. */
-  delete(resource: Resource, name: string, uid: string): Promise<void>;
+  /** Deletes the object if it is still the one with this uid; Conflict when it is another of that name. */
+  delete(resource: Resource, name: string, uid: string, options?: DeleteOptions): Promise<void>;
   listPage(resource: Resource, query: Query, signal: AbortSignal): Promise<ListPage>;
   /** The open answer of a watch; its body is one JSON event a line. */
   watch(resource: Resource, query: Query, signal: AbortSignal): Promise<IncomingMessage>;
+}
+
+/** metav1.DeleteOptions, as far as we use them. */
+export interface DeleteOptions {
+  readonly gracePeriodSeconds?: number;
 }
 
 export type Query = Readonly<Record<string, string>>;
@@ -67,8 +72,8 @@ export function makeClient(transport: Transport, observeWrite: WriteObserver): C
       write(resource, 'patch', { method: 'PATCH', path: pathOf(resource, name, owned), body: JSON.stringify(fields), contentType: 'application/merge-patch+json' }),
     apply: (resource, object) =>
       write(resource, 'apply', { method: 'PATCH', path: pathOf(resource, object.metadata.name, { ...owned, force: 'true' }), body: complete(resource, object), contentType: 'application/apply-patch+yaml' }),
-    async delete(resource, name, uid) {
-      await write(resource, 'delete', { method: 'DELETE', path: pathOf(resource, name), body: JSON.stringify({ preconditions: { uid } }), contentType: 'application/json' });
+    async delete(resource, name, uid, options) {
+      await write(resource, 'delete', { method: 'DELETE', path: pathOf(resource, name), body: JSON.stringify({ ...options, preconditions: { uid } }), contentType: 'application/json' });
     },
     async listPage(resource, query, signal) {
       const page = (await readJson(transport, { method: 'GET', path: withQuery(resource.path, query), signal })) as {
@@ -130,14 +135,21 @@ async function failureOf(request: HttpRequest, response: IncomingMessage): Promi
   const said = statusMessage(await bodyOf(request, response));
   const retryAfter = Number(response.headers['retry-after']);
   const status = response.statusCode ?? 0;
-  return new KernelPatchError(codeOfHttp(status), `${request.method} ${request.path}: ${status} ${said}`, { retryAfterSeconds: retryAfter > 0 ? retryAfter : undefined });
+  return new KernelPatchError(codeOfHttp(status), `${request.method} ${request.path}: ${status} ${said}`, { said, retryAfterSeconds: retryAfter > 0 ? retryAfter : undefined });
 }
 
-/** The message of a metav1.Status, or the first 200 characters of whatever a proxy said instead. */
+interface Status {
+  readonly message?: unknown;
+  readonly details?: { readonly causes?: readonly { readonly message?: string }[] };
+}
+
+/** The message of a metav1.Status with the causes it does not name itself, as which budget refuses an eviction; or the first 200 characters of whatever a proxy said instead. */
 function statusMessage(body: string): string {
   try {
-    const { message } = JSON.parse(body) as { readonly message?: unknown };
-    if (typeof message === 'string') return message;
+    const { message, details } = JSON.parse(body) as Status;
+    if (typeof message !== 'string') return body.slice(0, 200);
+    const causes = (details?.causes ?? []).flatMap((cause) => (cause.message !== undefined && !message.includes(cause.message) ? cause.message : []));
+    return [message, ...causes].join(' ');
   } catch {
     // Not a Status: a load balancer's page says something too.
   }

@@ -6,13 +6,19 @@ import type { PatchPolicy, PatchPolicyStatus } from '../../crds/patchpolicy.ts';
 import { KernelPatchError } from '../errors.ts';
 import { taintsOf } from '../observe.ts';
 import type { NodeView } from '../observe.ts';
+import { isActive } from '../reboot.ts';
 import { withTaint } from '../taint.ts';
 import type { Client } from './client.ts';
 import { EVENTS, KERNEL_PATCHES, NODES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';
+import { makeDrainWrites } from './drains.ts';
+import type { DrainWrites } from './drains.ts';
+import { mergePatch } from './merge.ts';
+import { readNodeKernelNow } from './orders.ts';
 import type { Cache } from './store.ts';
 
 /** All throw Conflict when the object has changed since it was seen, and NotFound when it is gone. */
-export interface Writes {
+export interface Writes extends DrainWrites {
+  /** Throws Conflict also when a slot would go whose order is stored as active. */
   setPolicyStatus(policy: PatchPolicy, status: PatchPolicyStatus): Promise<void>;
   setKernelPatchStatus(kernelPatch: KernelPatch, status: KernelPatchStatus): Promise<void>;
   createNodeKernel(node: NodeView, labels: Readonly<Record<string, string>>, spec: NodeKernelSpec): Promise<void>;
@@ -50,9 +56,20 @@ export function makeWrites({ client, isLeader, namespace, caches }: WritesOption
     if (!isLeader()) throw new KernelPatchError('LeaseLost', 'nothing was written: this process leads no more');
   }
 
+  /** One order is read for each slot that goes. A node that is of another policy meanwhile holds its slot there. */
+  async function refuseEarlyRelease({ metadata: { name: policy }, status: before }: PatchPolicy, after: PatchPolicyStatus): Promise<void> {
+    const kept = new Set(after.rebootSlots?.map(({ order }) => order));
+    for (const { node, order } of (before?.rebootSlots ?? []).filter((slot) => !kept.has(slot.order))) {
+      const { plan, reboot } = (await readNodeKernelNow(client, node))?.spec ?? {};
+      if (reboot?.id === order && isActive(reboot) && plan?.policy === policy) throw new KernelPatchError('Conflict', `node ${node} keeps its slot: order ${order} is in phase ${reboot.phase}`);
+    }
+  }
+
   return {
+    ...makeDrainWrites({ client, isLeader, nodes: caches.nodes }),
     async setPolicyStatus(policy, status) {
       leading();
+      await refuseEarlyRelease(policy, status);
       await caches.policies.writing(policy.metadata.name, () => client.replaceStatus(PATCH_POLICIES, swap(policy, status)));
     },
     async setKernelPatchStatus(kernelPatch, status) {
@@ -64,9 +81,9 @@ export function makeWrites({ client, isLeader, namespace, caches }: WritesOption
       const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid }];
       await caches.nodeKernels.writing(node.name, () => client.create(NODE_KERNELS, { metadata: { name: node.name, labels, ownerReferences }, spec }));
     },
-    async setNodeKernelSpec({ metadata: { name, resourceVersion } }, spec) {
+    async setNodeKernelSpec({ metadata: { name, resourceVersion }, spec: before, unread = before }, spec) {
       leading();
-      await caches.nodeKernels.writing(name, () => client.merge(NODE_KERNELS, name, { metadata: { resourceVersion }, spec }));
+      await caches.nodeKernels.writing(name, () => client.merge(NODE_KERNELS, name, { metadata: { resourceVersion }, spec: mergePatch(unread, spec) }));
     },
     async deleteNodeKernel({ metadata: { name, uid = '' } }) {
       leading();

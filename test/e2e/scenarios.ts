@@ -2,21 +2,24 @@
 import type { Scenario } from './scenario.ts';
 import { agentRestart } from './scenarios/agent-restart.ts';
 import { bootLoad } from './scenarios/boot-load.ts';
+import { kexec } from './scenarios/kexec.ts';
 import { kpatchBeside } from './scenarios/kpatch-beside.ts';
 import { livePatchScenario } from './scenarios/live-patch.ts';
 import { noPolicy } from './scenarios/no-policy.ts';
 import { operatorRestart } from './scenarios/operator-restart.ts';
 import { panicOnLoad } from './scenarios/panic-on-load.ts';
+import { pdbBlocked } from './scenarios/pdb-blocked.ts';
 import { plan } from './scenarios/plan.ts';
 import { powerCut } from './scenarios/power-cut.ts';
 import { preflight } from './scenarios/preflight.ts';
 import { replace } from './scenarios/replace.ts';
 import { stall } from './scenarios/stall.ts';
+import { targetPanics } from './scenarios/target-panics.ts';
 import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
 /** What `make e2e` runs. */
-export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad];
+export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, pdbBlocked, targetPanics];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
 export const LONG: readonly Scenario[] = [powerCut];

@@ -61,6 +61,9 @@ export function policy(spec: object = {}, name = 'all'): object {
   return { apiVersion: 'kernelpatch.dev/v1alpha1', kind: 'PatchPolicy', metadata: { name }, spec: { rollout: { maxInFlight: '100%' }, ...spec } };
 }
 
+/** Of a policy: this node and no other. */
+export const onlyNode = (name: string) => ({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': name } } });
+
 export async function getNodeKernels(world: World): Promise<readonly NodeKernel[]> {
   return (JSON.parse(await world.fleet.plane.mustKubectl(['get', 'nodekernels', '-o', 'json'])) as { items: NodeKernel[] }).items;
 }
@@ -71,20 +74,23 @@ export async function getKernelPatch(world: World, name: string): Promise<Kernel
 
 /** Both nodes' reports satisfy `look`; says how long it took and what they were. */
 export async function untilNodes(world: World, what: string, seconds: number, look: (node: NodeKernel) => boolean): Promise<readonly NodeKernel[]> {
-  const started = performance.now();
-  let seen: readonly NodeKernel[] = [];
-  const nodes = await waitFor(what, { seconds, every: 200 }, async () => {
-    seen = await getNodeKernels(world);
-    return (seen.length === world.fleet.nodes.length && seen.every(look)) || undefined;
-  }, () => seen.map((node) => ({ node: node.metadata.name, plan: node.spec.plan, status: node.status }))).then(() => seen);
-  world.say(`${what} after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-  return nodes;
+  return untilSeen(world, { what, seconds }, (seen) => (seen.length === world.fleet.nodes.length && seen.every(look) ? seen : undefined));
 }
 
 /** As untilNodes, of one node. */
 export async function untilNode(world: World, { name, what, seconds }: { readonly name: string; readonly what: string; readonly seconds: number }, look: (node: NodeKernel) => boolean): Promise<NodeKernel> {
-  const nodes = await untilNodes(world, `${name}: ${what}`, seconds, (node) => node.metadata.name !== name || look(node));
-  return nodes.find(({ metadata }) => metadata.name === name) as NodeKernel;
+  return untilSeen(world, { what: `${name}: ${what}`, seconds }, (seen) => seen.find((node) => node.metadata.name === name && look(node)));
+}
+
+async function untilSeen<T>(world: World, { what, seconds }: { readonly what: string; readonly seconds: number }, find: (seen: readonly NodeKernel[]) => T | undefined): Promise<T> {
+  const started = performance.now();
+  let seen: readonly NodeKernel[] = [];
+  const found = await waitFor(what, { seconds, every: 200 }, async () => {
+    seen = await getNodeKernels(world);
+    return find(seen);
+  }, () => seen.map((node) => ({ node: node.metadata.name, plan: node.spec.plan, reboot: node.spec.reboot, status: node.status })));
+  world.say(`${what} after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return found;
 }
 
 /** The report says Active, and is about the boot that the node is in now. */

@@ -82,7 +82,7 @@ async function makeBase(image: NodeImage, snapshot: Snapshot, say: Say): Promise
   const nodes = machinesOf(dir, image);
   for (const [index, node] of nodes.entries()) {
     mkdirSync(node.options.dir, { recursive: true });
-    await writeSeed(plane, { name: node.options.name, ip: node.options.ip, kubeletPort: node.options.port, podCidr: podCidr(index) }, node.options.seed);
+    await writeSeed(plane, { name: node.options.name, ip: node.options.ip, kubeletPort: node.options.port, podCidr: podCidr(index), lan: { ip: lanIP(index), peer: lanIP(1 - index), peerPods: podCidr(1 - index) } }, node.options.seed);
   }
   const since = new Date(Date.now());
   await Promise.all(nodes.map((node) => node.boot()));
@@ -93,6 +93,7 @@ async function makeBase(image: NodeImage, snapshot: Snapshot, say: Say): Promise
   await saveFleet({ dir, plane, nodes, image }, snapshot);
 }
 
+const lanIP = (index: number) => `10.9.0.${index + 1}`;
 const podCidr = (index: number) => `10.244.${index + 1}.0/24`;
 
 function machinesOf(dir: string, image: NodeImage): readonly [Machine, Machine] {
@@ -100,7 +101,7 @@ function machinesOf(dir: string, image: NodeImage): readonly [Machine, Machine] 
   const machine = (number: number, port: number) => {
     const name = `node-${number}`;
     const home = join(dir, name);
-    return new Machine({ dir: home, name, image, release: image.kernels[0], seed: join(home, 'seed.tar'), ip: `10.0.2.${10 + number}`, port });
+    return new Machine({ dir: home, name, image, release: image.kernels[0], seed: join(home, 'seed.tar'), ip: `10.0.2.${10 + number}`, port, peer: join(dir, `node-${NODES + 1 - number}`) });
   };
   return [machine(1, first), machine(2, second)];
 }

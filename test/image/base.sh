@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes the root tree of the test image's base to the tar file $1: Debian trixie's libc, libstdc++, kmod and dash, and the node binary
-# of the checkout's node_modules, without its symbols. No package manager, no apt state. 20 s, most of it the download.
+# Writes the root tree of the test image's base to the tar file $1: Debian trixie's libc, libstdc++, kmod, kexec-tools, busybox (for nsenter: util-linux
+# has five times its size) and dash, and the node binary of the checkout's node_modules, without its symbols. No package manager, no apt state. 20 s, most of it
+# the download.
 # The same inputs give the same bytes, so the base layer of the image stays the same until they change.
 set -euo pipefail
 
@@ -24,11 +25,18 @@ trap 'rm -rf "$work"' EXIT
 tree=$work/tree
 
 # extract: packages are unpacked and their scripts not run; none of these needs its scripts in an image.
-mmdebstrap --quiet --variant=extract --format=directory --include=base-files,libc6,libstdc++6,libgcc-s1,kmod,dash trixie "$tree"
+mmdebstrap --quiet --variant=extract --format=directory --include=base-files,libc6,libstdc++6,libgcc-s1,kmod,kexec-tools,busybox,dash trixie "$tree"
 
-# Each of these is either apt's, or for people at a terminal, or iconv's tables (8 MB; node has its own).
-(cd "$tree" && rm -rf var/lib/apt var/lib/dpkg var/cache var/log/* etc/resolv.conf etc/hostname etc/apt etc/dpkg dev/* usr/lib/x86_64-linux-gnu/gconv usr/bin/mawk \
+# Each of these is either apt's, or for people at a terminal, or iconv's tables (8 MB; node has its own), or debconf's, which kexec-tools asks when it is installed.
+(cd "$tree" && rm -rf var/lib/apt var/lib/dpkg var/cache var/log/* etc/resolv.conf etc/hostname etc/apt etc/dpkg dev/* usr/lib/x86_64-linux-gnu/gconv \
+  usr/lib/x86_64-linux-gnu/perl-base usr/share/{perl5,debconf,pixmaps} \
   usr/share/{man,info,lintian,bash-completion,zsh,fish,gdb,gcc,initramfs-tools,menu,debianutils,base-files})
+# Of the programs that came along, those that are run stay; busybox is nsenter by its name.
+find "$tree/usr/bin" "$tree/usr/sbin" -mindepth 1 ! -name kmod ! -name insmod ! -name rmmod ! -name kexec ! -name busybox ! -name dash ! -name sh -delete
+ln -s busybox "$tree/usr/bin/nsenter"
+for program in insmod rmmod kexec nsenter sh; do
+  [ -e "$tree/usr/bin/$program" ] || [ -e "$tree/usr/sbin/$program" ] || die "the base has no $program"
+done
 find "$tree/usr/share/doc" -type f ! -name copyright -delete
 
 install -m 0755 "$node" "$tree/usr/bin/node"

@@ -61,8 +61,10 @@ test('an empty PatchPolicy is completed with the defaults', async () => {
     maxDisruption: 'LivePatch',
     nodeSelector: {},
     patchSelector: {},
-    rollout: { maxInFlight: '25%', failureBudget: 1 },
+    rollout: { maxInFlight: '25%', maxUnavailable: '1', failureBudget: 1 },
     livePatch: { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
+    drain: { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 },
+    reboot: { timeoutSeconds: 600, onKexecFailure: 'Firmware' },
   });
 });
 

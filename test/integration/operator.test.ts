@@ -264,6 +264,32 @@ test('what is planned: not listed, fixed, a kexec that is not allowed and then i
   fleet.turn('n2', 'Works');
 });
 
+test('before anybody consents to a kexec, the plan says what a drain would run into', async () => {
+  await applyPolicy({ nodeSelector: {}, maxDisruption: 'Kexec', mode: 'Plan', rollout: { maxInFlight: '1' } });
+  const pods = '/api/v1/namespaces/default/pods';
+  const budgets = '/apis/policy/v1/namespaces/default/poddisruptionbudgets';
+  await fleet.request('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } });
+  const ownerReferences = [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'uid-web', controller: true }];
+  for (const [name, metadata] of [['web-1', { labels: { app: 'web' }, ownerReferences }], ['free-1', { ownerReferences }], ['bare', {}]] as const) {
+    await fleet.request('POST', pods, { metadata: { name, ...metadata }, spec: { nodeName: 'n5', containers: [{ name: 'c', image: 'registry/web' }] } });
+    await fleet.request('PATCH', `${pods}/${name}/status`, { status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] } });
+  }
+  await fleet.request('POST', budgets, { metadata: { name: 'web' }, spec: { minAvailable: 1, selector: { matchLabels: { app: 'web' } } } });
+  await fleet.request('PATCH', `${budgets}/web/status`, { status: { observedGeneration: 1, disruptionsAllowed: 0, currentHealthy: 1, desiredHealthy: 1, expectedPods: 1 } });
+
+  // Another plan is looked at at once, the same one after five minutes.
+  await applyPolicy({ nodeSelector: {}, maxDisruption: 'Kexec', mode: 'Plan', rollout: { maxInFlight: '1' }, drain: { timeoutSeconds: 600 } });
+  let plan: NodeKernel['spec']['plan'];
+  await waitFor('the preview', { seconds: 10, every: 50 }, async () => {
+    ({ plan } = (await fleet.nodeKernel('n5')).spec);
+    return plan?.drain?.blockedPods === 2 || undefined;
+  }, () => plan);
+  assert.deepEqual([plan?.action, plan?.mode, plan?.drain?.evict, plan?.drain?.leave], ['Kexec', 'Plan', 1, 0]);
+  assert.deepEqual(plan?.drain?.blocked.map(({ pod, reason, pdb }) => `${pod} ${reason} ${pdb ?? ''}`), ['default/bare BarePod ', 'default/web-1 BudgetForbids default/web']);
+  assert.match(await plane.mustKubectl(['describe', 'nodekernel', 'n5']), /Message: +PodDisruptionBudget default\/web allows 0 disruptions: it needs 1 healthy pods and has 1 of 1, so it never allows one/);
+  assert.equal((await fleet.nodeKernel('n1')).spec.plan?.drain, undefined);
+});
+
 test('in mode Plan everything is shown and nothing is wanted', async () => {
   await applyPolicy({ nodeSelector: {}, maxDisruption: 'Kexec', mode: 'Plan', rollout: { maxInFlight: '1' } });
   await apply('KernelPatch', 'fix-c', patchSpec([affected(livePatch('livepatch_c', 'c'))], 'CVE-2026-31999'));

@@ -24,6 +24,8 @@ export interface MachineOptions {
   readonly ip: string;
   /** A port that is the same on this machine's loopback and in the guest. */
   readonly port: number;
+  /** The directory of the other machine of its fleet: eth1 of both are one cable. */
+  readonly peer: string;
 }
 
 /** MiB. A node with kubelet, containerd and two pods holds 1.7 GiB; two machines fit in 24 GiB beside a control plane and a build. */
@@ -31,6 +33,7 @@ const MEMORY = 2048;
 
 const DISK = 'disk.qcow2';
 const MEMORY_FILE = 'memory';
+const LAN = 'lan.sock';
 
 /** KVM is usable when the device is there and the processor says it virtualizes; a device alone (nested para-virtual KVM) boots no stock kernel. */
 export function canUseKvm(): boolean {
@@ -156,7 +159,7 @@ export class Machine {
   }
 
   async #start(extra: readonly string[], append = ''): Promise<void> {
-    const { dir, image, release, seed, ip, port, name } = this.options;
+    const { dir, image, release, seed, ip, port, peer, name } = this.options;
     const qmp = join(dir, 'qmp.sock');
     const shell = join(dir, 'shell.sock');
     const log = join(dir, 'qemu.log');
@@ -171,6 +174,8 @@ export class Machine {
       '-drive', `file=${seed},if=virtio,format=raw,readonly=on`,
       '-netdev', `user,id=net,net=10.0.2.0/24,restrict=off,hostfwd=tcp:127.0.0.1:${port}-${ip}:${port}`,
       '-device', `virtio-net-pci,netdev=net,mac=52:54:00:00:00:${ip.split('.')[3]?.padStart(2, '0')}`,
+      '-netdev', `dgram,id=lan,local.type=unix,local.path=${join(dir, LAN)},remote.type=unix,remote.path=${join(peer, LAN)}`,
+      '-device', `virtio-net-pci,netdev=lan,mac=52:54:00:00:01:${ip.split('.')[3]?.padStart(2, '0')}`,
       '-device', 'virtio-serial-pci', '-chardev', `socket,id=shell,path=${shell},server=on,wait=off`, '-device', 'virtconsole,chardev=shell',
       '-device', 'virtio-rng-pci', '-chardev', `file,id=serial,path=${this.console},append=on`, '-serial', 'chardev:serial',
       '-qmp', `unix:${qmp},server=on,wait=off`,

@@ -12,6 +12,8 @@ export interface Seed {
   /** Where kubelet serves; forwarded from the host's loopback, so the API server reaches it there. */
   readonly kubeletPort: number;
   readonly podCidr: string;
+  /** Of eth1, the cable between the nodes; the other node's pods are behind its address. */
+  readonly lan: { readonly ip: string; readonly peer: string; readonly peerPods: string };
 }
 
 /** The tar `file` is there afterwards: hostname, addresses, kubelet's and kube-proxy's certificates and configuration, CNI configuration. */
@@ -25,7 +27,7 @@ export async function writeSeed(plane: ControlPlane, seed: Seed, file: string): 
   };
   put('etc/hostname', `${seed.name}\n`);
   put('etc/hosts', `127.0.0.1 localhost\n${seed.ip} ${seed.name}\n`);
-  put('etc/node.env', `NODE_NAME=${seed.name}\nNODE_IP=${seed.ip}\n`);
+  put('etc/node.env', `NODE_NAME=${seed.name}\nNODE_IP=${seed.ip}\nLAN_IP=${seed.lan.ip}\nPEER=${seed.lan.peer}\nPEER_PODS=${seed.lan.peerPods}\n`);
   put('etc/kubernetes/kubelet.yaml', JSON.stringify(kubeletConfiguration(seed)));
   put('etc/cni/net.d/10-bridge.conflist', JSON.stringify(cniConfiguration(seed)));
 

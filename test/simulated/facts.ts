@@ -17,7 +17,8 @@ export function someFacts(changes: Partial<KernelFacts> = {}): KernelFacts {
     ftrace: 'on',
     modulesDisabled: 'off',
     signaturesEnforced: 'off',
-    installedKernels: [RELEASE],
+    rebootID: undefined,
+    hardware: { vendor: 'QEMU', product: 'Standard PC (Q35 + ICH9, 2009)', firmware: '1.16.2-debian' },
     ...changes,
   };
 }

@@ -6,11 +6,14 @@ import { parseModule, releaseOf } from '../../kernel/elf.ts';
 import type { ModuleInfo } from '../../kernel/elf.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
-import type { Entry, Host, RunResult } from '../../kernel/host.ts';
+import type { Entry, FileState, Host, RunResult } from '../../kernel/host.ts';
+import { debianBoot } from './boot.ts';
 import { SimulatedDisk, unwritable } from './disk.ts';
 import type { WriteFate } from './disk.ts';
 import { someFacts } from './facts.ts';
 import { buildIDNote } from './module.ts';
+import { SimulatedReboots } from './reboot.ts';
+import type { StartedKernel } from './reboot.ts';
 
 /** What the kernel does with a module, by its name. */
 export interface Behaviour {
@@ -68,33 +71,43 @@ export class SimulatedMachine {
   readonly disk = new SimulatedDisk();
   readonly behaviours = new Map<string, Behaviour>();
   readonly staged = new Map<string, Buffer>();
+  readonly reboots: SimulatedReboots;
+  /** Called when the machine has gone down in order, and comes up. */
+  goneDown: () => void = () => this.comeUp();
   /** Commands that the kernel was given, and writes to sysfs, in order. */
   readonly asked: string[] = [];
   readonly #modules = new Map<string, SimulatedModule>();
   /** Messages of the kernel log, with the second they came in. */
   readonly log: { readonly at: number; readonly text: string }[] = [];
+  readonly #versions = new WeakMap<Buffer, number>();
+  #written = 0;
   #bootedAt = 0;
   #tree: { readonly at: number; readonly asked: number; readonly files: ReadonlyMap<string, Buffer> } | undefined;
 
   constructor(clock: Clock) {
-    const { bootID, release, buildID } = someFacts();
+    const { bootID, release, buildID, hardware } = someFacts();
     this.clock = clock;
+    this.reboots = new SimulatedReboots(clock, (path) => this.#text(path));
     const facts: Readonly<Record<string, string>> = {
       '/proc/sys/kernel/random/boot_id': bootID,
       '/proc/sys/kernel/osrelease': release,
       '/proc/sys/kernel/tainted': '0',
+      '/proc/cmdline': `BOOT_IMAGE=/boot/vmlinuz-${release} root=/dev/vda1 ro quiet`,
+      '/sys/kernel/kexec_loaded': '0',
+      '/sys/class/dmi/id/sys_vendor': hardware.vendor,
+      '/sys/class/dmi/id/product_name': hardware.product,
+      '/sys/class/dmi/id/bios_version': hardware.firmware,
       '/proc/sys/kernel/kexec_load_disabled': '0',
       '/proc/sys/kernel/ftrace_enabled': '1',
       '/proc/sys/kernel/modules_disabled': '0',
       '/sys/kernel/security/lockdown': '[none] integrity confidentiality',
       '/sys/module/module/parameters/sig_enforce': 'N',
-      [`/boot/vmlinuz-${release}`]: '',
-      [`/lib/modules/${release}/modules.dep`]: '',
       '/sys/kernel/livepatch/': '',
       '/run/systemd/system/': '',
     };
     for (const [path, text] of Object.entries(facts)) this.set(path, text);
     this.files.set('/sys/kernel/notes', buildIDNote(buildID));
+    for (const [path, bytes] of debianBoot([release])) this.files.set(path, bytes);
   }
 
   set(path: string, text: string): void {
@@ -157,12 +170,15 @@ export class SimulatedMachine {
     return {
       littleEndian: true,
       read: async (path, limitBytes) => this.#read(path, limitBytes),
+      readStart: async (path, bytes) => this.#read(path, Infinity)?.subarray(0, bytes),
+      stat: async (path) => this.#stat(path),
       scan: async (path, limitBytes, visit) => {
         const bytes = this.#read(path, limitBytes);
         if (bytes !== undefined) visit(bytes);
         return bytes !== undefined;
       },
       list: async (path) => this.#list(path),
+      locate: async (path) => (this.files.has(path) || this.#list(path) !== undefined ? `/host${path}` : undefined),
       append: (path, text) => this.disk.append(path, Buffer.from(text)),
       replace: (path, content) => this.disk.replace(path, Buffer.from(content)),
       link: (path, target) => this.disk.replace(path, Buffer.from(`-> ${target}`)),
@@ -186,13 +202,40 @@ export class SimulatedMachine {
   /** The node is on again after a power cut: another boot, an empty kernel, and of a write that was under way what `fate` says. */
   cutPower(fate: WriteFate): void {
     this.disk.cutPower(fate);
+    this.reboots.goingInto = undefined;
+    this.comeUp();
+  }
+
+  /** Another boot, with an empty kernel. Returns whether one runs. */
+  comeUp(): boolean {
+    const kernel = this.reboots.comeUp();
     this.#modules.clear();
     this.staged.clear();
     this.log.length = 0;
     this.#bootedAt = this.clock.monotonic();
+    if (kernel !== undefined) this.#start(kernel);
+    return kernel !== undefined;
+  }
+
+  #start({ release, commandLine }: StartedKernel): void {
     this.set('/proc/sys/kernel/random/boot_id', `1f0e9d3c-0000-4000-8000-${String(this.#bootedAt).padStart(12, '0')}`);
     this.set('/proc/sys/kernel/tainted', '0');
+    this.set('/proc/sys/kernel/osrelease', release);
+    this.set('/proc/cmdline', commandLine);
+    this.set('/sys/kernel/kexec_loaded', '0');
+    this.files.set('/sys/kernel/notes', buildIDNote(this.reboots.buildIDs.get(release) ?? ''));
     this.#tree = undefined;
+  }
+
+  /** Somebody else puts a kernel in place for kexec, or takes it out. */
+  stageByHand(kernel: StartedKernel | undefined): void {
+    this.reboots.image = kernel;
+    this.set('/sys/kernel/kexec_loaded', kernel === undefined ? '0' : '1');
+  }
+
+  /** A package of the node's distribution. */
+  installKernel(release: string): void {
+    for (const path of [`/boot/vmlinuz-${release}`, `/boot/initrd.img-${release}`, `/lib/modules/${release}/modules.dep`]) this.set(path, '');
   }
 
   #advance(): void {
@@ -238,6 +281,15 @@ export class SimulatedMachine {
     const bytes = this.#sysfs().get(path) ?? this.files.get(path);
     if (bytes !== undefined && bytes.length > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
     return bytes;
+  }
+
+  /** A file that is written anew has another buffer. */
+  #stat(path: string): FileState | undefined {
+    const bytes = this.#read(path, Infinity);
+    if (bytes === undefined) return undefined;
+    const version = this.#versions.get(bytes) ?? (this.#written += 1);
+    this.#versions.set(bytes, version);
+    return { bytes: bytes.length, version: String(version) };
   }
 
   #list(path: string): readonly Entry[] | undefined {
@@ -315,10 +367,21 @@ export class SimulatedMachine {
   async #run(argv: readonly string[]): Promise<RunResult> {
     this.disk.hear();
     const [command, argument = ''] = argv;
+    if (command === 'kexec' || command === 'nsenter') return this.#runReboot(argv);
     const errno = command === 'insmod' ? this.#insmod(argument) : this.#rmmod(argument);
     await this.clock.sleep(INSMOD_MILLISECONDS);
     if (errno === undefined) return { exitCode: 0, stderr: '' };
     return { exitCode: 1, stderr: `${command}: ERROR: could not ${command === 'insmod' ? 'insert' : 'remove'} module ${argument}: ${TEXT[errno]}\n` };
+  }
+
+  async #runReboot(argv: readonly string[]): Promise<RunResult> {
+    const bootedAt = this.#bootedAt;
+    this.asked.push(argv[0] === 'kexec' ? argv.slice(0, 3).join(' ') : argv.slice(-2).join(' '));
+    const result = await this.reboots.run(argv, () => {
+      if (bootedAt === this.#bootedAt) this.goneDown();
+    });
+    this.stageByHand(this.reboots.image);
+    return result;
   }
 
   #insmod(path: string): string | undefined {

@@ -44,8 +44,11 @@ export function hostOf(host: Host, life: Life): Host {
   return {
     littleEndian: host.littleEndian,
     read: (path, limitBytes) => life.look(() => host.read(path, limitBytes)),
+    readStart: (path, bytes) => life.look(() => host.readStart(path, bytes)),
+    stat: (path) => life.look(() => host.stat(path)),
     scan: (path, limitBytes, visit) => life.look(() => host.scan(path, limitBytes, visit)),
     list: (path) => life.look(() => host.list(path)),
+    locate: (path) => life.look(() => host.locate(path)),
     writeSysfs: (path, text) => life.effect(() => host.writeSysfs(path, text)),
     append: (path, text) => life.effect(() => host.append(path, text)),
     replace: (path, content) => life.effect(() => host.replace(path, content)),

@@ -14,8 +14,12 @@ import type { WriteFate } from './disk.ts';
 import { aLife, hostOf } from './life.ts';
 import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
+import { BOOT_MILLISECONDS } from './reboot.ts';
 
 export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
+
+/** For an agent to end by itself. */
+const STOP_MILLISECONDS = 500;
 
 export const BOOT_FILES: BootFiles = { loader: '#!/bin/sh\n', unit: '[Unit]\n' };
 
@@ -59,6 +63,8 @@ export interface SimulatedNode extends AsyncDisposable {
   readonly writes: readonly NodeKernelStatus[];
   /** The API server refuses this many writes from now on. */
   refuseWrites(count: number): void;
+  /** How long the API server takes for a write. */
+  writeMilliseconds: number;
   /** Publishes a new intent. */
   want(livePatches: readonly WantedLivePatch[], changes?: Partial<NodeKernelSpec>): void;
   /** The NodeKernel is deleted, and the agent is told. */
@@ -90,6 +96,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
   let refusals = 0;
 
   async function writeStatus(status: NodeKernelStatus): Promise<void> {
+    if (node.writeMilliseconds > 0) await clock.sleep(node.writeMilliseconds);
     if (refusals > 0) {
       refusals -= 1;
       throw new KernelPatchError('ApiBusy', 'PATCH was answered with 503');
@@ -98,6 +105,19 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
     writes.push(stored);
     object = { ...object, status: stored };
   }
+
+  /** The agent has been told to end with all other pods, and is started again by the node that has booted. */
+  async function reboot(): Promise<void> {
+    running?.stop.abort();
+    await clock.sleep(STOP_MILLISECONDS);
+    life.end();
+    if (!machine.comeUp()) return;
+    const booted = life;
+    await clock.sleep(BOOT_MILLISECONDS);
+    if (booted === life) node.start();
+  }
+
+  machine.goneDown = () => void reboot();
 
   const node: SimulatedNode = {
     machine,
@@ -120,6 +140,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       running?.agent.accept(undefined);
     },
     removed: false,
+    writeMilliseconds: 0,
     start(diesAtEffect) {
       const own = aLife(diesAtEffect);
       life = own;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { SLEEP, untilAsleep } from '../held.ts';
 import type { Scenario } from '../scenario.ts';
-import { BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, loadByHand, patchOf, place, policy, startAgents, timesEnabled, untilNode, untilNodes } from '../world.ts';
+import { BOOT, SOON, activeAgain, apply, assertHealthyKernel, effect, livePatch, loadByHand, onlyNode, patchOf, place, policy, startAgents, timesEnabled, untilNode, untilNodes } from '../world.ts';
 
 export const powerCut: Scenario = {
   name: 'power-cut',
@@ -36,4 +36,4 @@ export const powerCut: Scenario = {
 };
 
 const forNode = (name: string, kernelPatch: object) => ({ ...kernelPatch, metadata: { ...(kernelPatch as { metadata: object }).metadata, labels: { node: name } } });
-const onlyOf = (name: string) => policy({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': name } }, patchSelector: { matchLabels: { node: name } } }, name);
+const onlyOf = (name: string) => policy({ ...onlyNode(name), patchSelector: { matchLabels: { node: name } } }, name);

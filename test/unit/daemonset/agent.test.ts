@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Condition } from '../../../crds/common.ts';
 import type { NodeKernelStatus } from '../../../crds/nodekernel.ts';
+import { debianBoot } from '../../simulated/boot.ts';
 import { aModule } from '../../simulated/module.ts';
 import { HOST_PATH, aNode, aPlan, aWanted, sha256Of } from '../../simulated/node.ts';
 
@@ -20,9 +21,26 @@ test('a node without an intent reports its facts once', async () => {
   assert.equal(status.kernel.release, '6.12.107+deb13-cloud-amd64');
   assert.equal(status.kernel.kexec, 'Available');
   assert.deepEqual(status.installedKernels, ['6.12.107+deb13-cloud-amd64']);
+  assert.deepEqual([status.nextBoot?.release, status.nextBoot?.source], ['6.12.107+deb13-cloud-amd64', '/boot/grub/grub.cfg']);
   assert.equal(ready(status)?.status, 'Unknown');
   await node.machine.clock.sleep(600_000);
   assert.equal(node.writes.length, 1);
+});
+
+test('a kernel that is installed while the agent runs is reported, with what would keep it from booting and when the boot loader starts it', async () => {
+  await using node = aNode();
+  const newer = '6.12.117+deb13-cloud-amd64';
+  node.start();
+  await node.settle();
+  const running = node.object.status?.kernel.release ?? '';
+  for (const [path, bytes] of debianBoot([newer, running])) if (!path.includes('grub') && !path.includes('initrd')) node.machine.files.set(path, bytes);
+  await node.until('it is seen', () => node.object.status?.installedKernels.includes(newer) ?? false);
+  assert.deepEqual(node.object.status?.unbootableKernels?.map(({ release, reason }) => [release, reason]), [[newer, 'InitrdMissing']]);
+  assert.equal(node.object.status?.nextBoot?.release, running);
+  for (const [path, bytes] of debianBoot([newer, running])) node.machine.files.set(path, bytes);
+  await node.until('GRUB is set up', () => node.object.status?.nextBoot?.release === newer);
+  assert.equal(node.object.status?.unbootableKernels, undefined);
+  assert.equal(node.writes.length, 3);
 });
 
 test('a wanted live patch is loaded, seen active and reported with one write', async () => {

@@ -60,14 +60,14 @@ test('the token is read again for each request', async () => {
   assert.deepEqual(server.received.map(({ authorization }) => authorization), ['Bearer first-token', 'Bearer second-token']);
 });
 
-test('the status is written by a merge patch of the status alone', async () => {
+test('the status is replaced as a whole, so that nothing of an earlier one stays, and nothing else is written', async () => {
   await using server = await anApiServer();
   server.answer(json(200, {}));
   await apiOf(server).patchStatus(status);
   const [request] = server.received;
   assert.deepEqual([request?.method, request?.url], ['PATCH', '/apis/kernelpatch.dev/v1alpha1/nodekernels/node-1/status?fieldManager=kernelpatch-agent']);
-  assert.equal(request?.contentType, 'application/merge-patch+json');
-  assert.deepEqual(Object.keys(JSON.parse(request?.body ?? '')), ['apiVersion', 'kind', 'status']);
+  assert.equal(request?.contentType, 'application/json-patch+json');
+  assert.deepEqual(JSON.parse(request?.body ?? ''), [{ op: 'add', path: '/status', value: status }]);
 });
 
 test('a watch yields changes and deletions, and no bookmarks or unknown types', async () => {

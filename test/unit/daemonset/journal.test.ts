@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { JOURNAL_PATH, makeJournal } from '../../../daemonset/journal.ts';
+import { codeOf } from '../../../kernel/errors.ts';
 import { SOAK_SECONDS, encodeRecord, parseJournal } from '../../../kernel/journal.ts';
-import type { JournalRecord } from '../../../kernel/journal.ts';
+import type { JournalRecord, RebootRecord } from '../../../kernel/journal.ts';
 import { simulatedClock } from '../../simulated/clock.ts';
 import { SimulatedMachine } from '../../simulated/host.ts';
 import { aModule } from '../../simulated/module.ts';
@@ -203,6 +204,50 @@ test('a torn record behind a quarantine hides nothing, and is gone before anythi
   await node.settle();
   assert.deepEqual([node.report()?.state, node.report('other_fix')?.state], ['Quarantined', 'Active']);
   assert.deepEqual(kinds(node), ['Attempt', 'Attempt', 'Committed']);
+});
+
+const staging: RebootRecord = { kind: 'Staging', id: 'order-1', method: 'Kexec', release: '6.12.117', bootID: 'a boot', at: '2026-11-24T09:00:00Z' };
+const goingDown: RebootRecord = { ...staging, kind: 'GoingDown' };
+
+/** As the next agent reads it. */
+async function reread(machine: SimulatedMachine) {
+  const journal = makeJournal(machine.host, pino({ level: 'silent' }));
+  await journal.open();
+  return journal;
+}
+
+test('a reboot is kept when loads are tidied, loads are when it is forgotten, and the file goes with the last of them', async () => {
+  const machine = new SimulatedMachine(simulatedClock());
+  const journal = await reread(machine);
+  await journal.record(staging);
+  await journal.record(open);
+  await journal.record(goingDown);
+  assert.deepEqual([(await reread(machine)).reboot, (await reread(machine)).loads.size], [goingDown, 1]);
+  await journal.tidy(() => false);
+  assert.deepEqual([(await reread(machine)).reboot, (await reread(machine)).loads.size], [goingDown, 0]);
+  await journal.record(open);
+  await journal.forgetReboot();
+  assert.deepEqual([(await reread(machine)).reboot, (await reread(machine)).loads.size], [undefined, 1]);
+  await journal.forgetReboot();
+  await journal.tidy(() => false);
+  assert.equal(machine.files.has(JOURNAL_PATH), false);
+});
+
+test('a reboot that can not be forgotten is still known', async () => {
+  const machine = new SimulatedMachine(simulatedClock());
+  const journal = await reread(machine);
+  await journal.record(staging);
+  machine.disk.fails = 'EROFS';
+  await assert.rejects(journal.forgetReboot(), (error) => codeOf(error) === 'JournalUnwritable');
+  assert.deepEqual(journal.reboot, staging);
+});
+
+test('a reboot behind a torn record is written so that it can be read', async () => {
+  const machine = new SimulatedMachine(simulatedClock());
+  machine.files.set(JOURNAL_PATH, Buffer.from(`${encodeRecord(open)}${encodeRecord(staging)}${encodeRecord(open).slice(0, 30)}`));
+  const journal = await reread(machine);
+  await journal.record(goingDown);
+  assert.deepEqual([(await reread(machine)).reboot, (await reread(machine)).loads.size], [goingDown, 1]);
 });
 
 test('a record that follows a torn one is written so that it can be read', async () => {

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as z from 'zod/mini';
 import { NodeKernelStatus } from '../../../crds/nodekernel.ts';
-import type { BootReport, Plan } from '../../../crds/nodekernel.ts';
+import type { BootReport, Plan, RebootReport } from '../../../crds/nodekernel.ts';
 import type { Outlook } from '../../../daemonset/conditions.ts';
 import { buildStatus } from '../../../daemonset/report.ts';
 import type { Stall } from '../../../daemonset/stalls.ts';
 import type { Owned } from '../../../daemonset/ownership.ts';
 import type { StepName, StepState } from '../../../daemonset/steps.ts';
+import type { BootLayout } from '../../../kernel/boot/layout.ts';
 import type { KpatchUtility } from '../../../kernel/kpatch.ts';
 import type { KernelPatchState } from '../../../kernel/patches.ts';
 import { someFacts } from '../../simulated/facts.ts';
@@ -32,6 +33,9 @@ const enabled = (name: string, functions: string[] = []): KernelPatchState => ({
   module: { initState: 'live', buildID: 'unknown' },
 });
 
+const kernel = (release: string, fault?: BootLayout['kernels'][number]['fault']) => ({ release, image: `/boot/vmlinuz-${release}`, initrd: `/boot/initrd.img-${release}`, fault });
+const LAYOUT: BootLayout = { kernels: [kernel('6.12.107'), kernel('6.12.117')], nextBoot: { release: '6.12.117', source: '/boot/grub/grub.cfg', message: 'GRUB starts "Debian GNU/Linux"' } };
+
 const NO_KPATCH: KpatchUtility = { directory: '/var/lib/kpatch/6.12', modules: [], atBoot: false };
 
 function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Outlook {
@@ -45,17 +49,19 @@ function outlook(state: StepState, changes: Partial<Outlook['wanted']> = {}): Ou
   };
 }
 
-function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport }) {
-  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, stall, boot, previous, now = '2026-11-24T09:00:00Z' } = changes;
+function aStatus(changes: { plan?: Plan | undefined; outlooks?: readonly Outlook[]; patches?: readonly KernelPatchState[]; previous?: NodeKernelStatus; now?: string; stall?: Stall; owned?: readonly Owned[]; kpatch?: KpatchUtility; boot?: BootReport; reboot?: RebootReport; layout?: BootLayout }) {
+  const { plan, outlooks = [], patches = [], owned = [], kpatch = NO_KPATCH, layout = LAYOUT, stall, boot, reboot, previous, now = '2026-11-24T09:00:00Z' } = changes;
   return buildStatus({
     object: { metadata: { name: 'node-1', generation: 4 }, spec: plan ? { plan } : {} },
     facts: someFacts(),
+    layout,
     patches: new Map(patches.map((patch) => [patch.name, patch])),
     outlooks,
     owned,
     kpatch,
     stall,
     boot,
+    reboot: { report: reboot, hardware: someFacts().hardware, inProgress: reboot?.state === 'GoingDown' },
     previous,
     agentVersion: '0.1.0',
     now: new Date(now),
@@ -186,12 +192,35 @@ test('a time stays while its state stays, and is new with a new state or digest'
   assert.equal(aStatus({ outlooks: [outlook('Active', { sha256: 'cd'.repeat(32) })], previous, now: later }).livePatches[0]?.since, later);
 });
 
+test('the kernels in /boot are listed, those that would not boot with why, and which one the firmware starts next', () => {
+  const { installedKernels, unbootableKernels, nextBoot } = aStatus({});
+  assert.deepEqual({ installedKernels, unbootableKernels, nextBoot }, { installedKernels: ['6.12.107', '6.12.117'], unbootableKernels: undefined, nextBoot: LAYOUT.nextBoot });
+  const fault = { reason: 'InitrdMissing', message: 'there is no initrd' } as const;
+  const status = aStatus({ layout: { kernels: [kernel('6.12.107'), kernel('6.12.117', fault)], nextBoot: { release: 'unknown', source: undefined, message: 'no grub.cfg' } } });
+  assert.deepEqual([status.installedKernels, status.unbootableKernels], [['6.12.107', '6.12.117'], [{ release: '6.12.117', ...fault }]]);
+  assert.deepEqual(status.nextBoot, { release: 'unknown', message: 'no grub.cfg' });
+});
+
+test('a reboot is progress while the node goes down, stands in the way when it is refused, and has its time while its state stays', () => {
+  const refused = { id: 'order-1', state: 'Refused', reason: 'KexecLoadDisabled', message: 'kexec is switched off', since: '' } as const;
+  const previous = aStatus({ reboot: refused });
+  assert.deepEqual(previous.reboot, { ...refused, since: '2026-11-24T09:00:00Z' });
+  assert.deepEqual([conditionOf(previous, 'Stalled')?.reason, conditionOf(previous, 'Progressing')?.status], ['KexecLoadDisabled', 'False']);
+  const later = '2026-11-24T10:00:00Z';
+  assert.equal(aStatus({ reboot: { ...refused, reason: 'Inhibited' }, previous, now: later }).reboot?.since, '2026-11-24T09:00:00Z');
+  assert.equal(aStatus({ reboot: { ...refused, id: 'order-2' }, previous, now: later }).reboot?.since, later);
+  const going = aStatus({ reboot: { ...refused, state: 'GoingDown', reason: 'GoingDown' }, previous, now: later });
+  assert.deepEqual([going.reboot?.since, conditionOf(going, 'Progressing')?.reason, conditionOf(going, 'Stalled')?.status], [later, 'GoingDown', 'False']);
+  assert.equal(aStatus({ previous: going }).reboot, undefined);
+});
+
 test('whatever was seen, the report keeps within the bounds of the protocol', () => {
   const functions = Array.from({ length: 300 }, (_, index) => `vmlinux:${'f'.repeat(600)}${index}`);
   const patches = Array.from({ length: 80 }, (_, index) => enabled(`vendor_fix_with_a_long_name_${index}`, functions));
   const long = outlook('Failed');
   const tasks = Array.from({ length: 10 }, (_, tid) => ({ tid, pid: 0, comm: 'c'.repeat(100), stack: ['s'.repeat(900)], pod: { uid: 'u', name: 'n'.repeat(900) } }));
-  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) } });
+  const layout: BootLayout = { kernels: [kernel('6.12.107', { reason: 'ImageUnreadable', message: 'm'.repeat(9000) })], nextBoot: { release: '6.12.107', source: '/boot/efi/EFI/redhat/grub.cfg', message: 't'.repeat(9000) } };
+  const status = aStatus({ plan: aPlan(), outlooks: [{ ...long, step: { ...long.step, message: 'x'.repeat(9000) } }], patches, stall: { livePatch: long.wanted.name, tasks }, boot: { state: 'Kept', reason: 'Kept', message: 'n'.repeat(9000) }, layout, reboot: { id: 'order-1', state: 'Refused', reason: 'StageFailed', message: 'm'.repeat(9000), since: '' } });
   const parsed = z.safeParse(NodeKernelStatus, status);
   assert.deepEqual(parsed.error?.issues ?? [], []);
 });

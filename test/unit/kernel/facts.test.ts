@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KernelPatchError } from '../../../kernel/errors.ts';
-import { describeTaint, readFacts } from '../../../kernel/facts.ts';
+import { describeTaint, readCommandLine, readFacts } from '../../../kernel/facts.ts';
 import type { KernelFacts } from '../../../kernel/facts.ts';
 import { simulatedClock } from '../../simulated/clock.ts';
 import { someFacts } from '../../simulated/facts.ts';
@@ -32,7 +32,8 @@ test('a machine that tells nothing has unknown facts, and none that says no', as
     ftrace: 'unknown',
     modulesDisabled: 'unknown',
     signaturesEnforced: 'unknown',
-    installedKernels: [],
+    rebootID: 'unknown',
+    hardware: { vendor: 'unknown', product: 'unknown', firmware: 'unknown' },
   } satisfies KernelFacts);
 });
 
@@ -61,14 +62,8 @@ const ALTERED: Readonly<Record<string, { alter: (machine: SimulatedMachine) => v
   'kexec_load_disabled=1 forbids kexec': { alter: (m) => m.set('/proc/sys/kernel/kexec_load_disabled', '1'), fact: { kexec: 'Unavailable' } },
   'a kernel built without kexec has none': { alter: (m) => m.files.delete('/proc/sys/kernel/kexec_load_disabled'), fact: { kexec: 'Unavailable' } },
   'a kernel without the livepatch directory has no live patching': { alter: (m) => m.files.delete('/sys/kernel/livepatch/'), fact: { livePatching: 'Unavailable' } },
+  'a kernel that was started by kexec for an order names it': { alter: (m) => m.set('/proc/cmdline', 'kernelpatch.reboot=order-1 panic=10 root=/dev/vda1'), fact: { rebootID: 'order-1' } },
   'a taint has its letters': { alter: (m) => m.set('/proc/sys/kernel/tainted', '45056'), fact: { taint: 45_056, taintFlags: 'OEK' } },
-  'an image without modules, and modules without an image, are no installed kernels': {
-    alter(m) {
-      m.set('/boot/vmlinuz-0-rescue', '');
-      m.set('/lib/modules/6.1.0-1-amd64/modules.dep', '');
-    },
-    fact: { installedKernels: [RELEASE] },
-  },
 };
 
 for (const [what, { alter, fact }] of Object.entries(ALTERED)) {
@@ -79,6 +74,14 @@ for (const [what, { alter, fact }] of Object.entries(ALTERED)) {
     for (const [name, value] of Object.entries(fact)) assert.deepEqual(facts[name as keyof KernelFacts], value, name);
   });
 }
+
+test('a command line that is no text is not given on', async () => {
+  const machine = aMachine();
+  machine.files.set('/proc/cmdline', Buffer.from([0x61, 0xe0, 0x62, 0x0a]));
+  assert.equal(await readCommandLine(machine.host), undefined);
+  machine.set('/proc/cmdline', 'root=/dev/vda1 ünï');
+  assert.equal(await readCommandLine(machine.host), 'root=/dev/vda1 ünï');
+});
 
 test('every taint bit has its letter, and an unknown bit a question mark', () => {
   assert.equal(describeTaint(0), '');

@@ -1,7 +1,7 @@
 /** The real host, on a directory that stands for the node's root. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -20,6 +20,28 @@ test('a file of the node is read, and one that is not there is undefined', async
   assert.equal((await host.read('/var/lib/fix.ko', 100))?.toString(), 'module');
   assert.equal(await host.read('/var/lib/none.ko', 100), undefined);
   assert.equal(await host.read('/var/lib/fix.ko/none', 100), undefined);
+});
+
+test('the start of a file is read, all of it when it has less', async () => {
+  assert.equal((await host.readStart('/var/lib/fix.ko', 3))?.toString(), 'mod');
+  assert.equal((await host.readStart('/var/lib/fix.ko', 100))?.toString(), 'module');
+  assert.equal(await host.readStart('/var/lib/none.ko', 3), undefined);
+  await assert.rejects(host.readStart('/var', 3), (error) => codeOf(error) === 'HostUnreadable');
+});
+
+test('a file has another version once it was written to or another one took its place', async () => {
+  const path = join(root, 'var/state');
+  writeFileSync(path, 'one');
+  symlinkSync('/var/state', join(root, 'to-state'));
+  const first = await host.stat('/to-state');
+  assert.deepEqual([first?.bytes, await host.stat('/var/state')], [3, first]);
+  writeFileSync(path, 'two');
+  const second = await host.stat('/to-state');
+  writeFileSync(`${path}.new`, 'two');
+  renameSync(`${path}.new`, path);
+  assert.equal(new Set([first, second, await host.stat('/to-state')].map((state) => state?.version)).size, 3);
+  assert.equal(await host.stat('/var/none'), undefined);
+  await assert.rejects(host.stat('/var/lib'), (error) => codeOf(error) === 'HostUnreadable');
 });
 
 test('a file that is larger than its bound is an error', async () => {
@@ -48,6 +70,13 @@ test('a FIFO and a directory are errors, and nobody waits for a writer', async (
   execFileSync('mkfifo', [join(root, 'fifo')]);
   await assert.rejects(host.read('/fifo', 100), (error) => codeOf(error) === 'HostUnreadable');
   await assert.rejects(host.read('/var', 100), (error) => codeOf(error) === 'HostUnreadable');
+});
+
+test('a program of the agent is told where a file of the node is, with its links resolved', async () => {
+  for (const path of ['/var/lib/fix.ko', '/var/absolute', '/climbing', '/directory/fix.ko']) assert.equal(await host.locate(path), join(root, 'var/lib/fix.ko'), path);
+  assert.equal(await host.locate('/directory'), join(root, 'var/lib'));
+  assert.equal(await host.locate('/none'), undefined);
+  assert.equal(await host.locate('/out'), undefined);
 });
 
 test('a directory is listed, and one that is not there is undefined', async () => {

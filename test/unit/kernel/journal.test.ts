@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { SOAK_SECONDS, encodeRecord, findQuarantine, foldRecords, isNeeded, isSoaking, parseJournal, recordsOf } from '../../../kernel/journal.ts';
+import { SOAK_SECONDS, encodeRecord, findQuarantine, foldRecords, isNeeded, isReboot, isSoaking, parseJournal, recordsOf } from '../../../kernel/journal.ts';
 import type { Attempt, JournalRecord } from '../../../kernel/journal.ts';
 
 const SHA = 'a1'.repeat(32);
@@ -10,6 +10,7 @@ const attempted: JournalRecord = { kind: 'Attempt', ...attempt };
 const committed: JournalRecord = { kind: 'Committed', sha256: SHA };
 const unloaded: JournalRecord = { kind: 'Unloaded', sha256: SHA };
 const oops: JournalRecord = { kind: 'Oops', sha256: SHA, trace: 'BUG: unable to handle page fault' };
+const goingDown: JournalRecord = { kind: 'GoingDown', id: 'order-1', method: 'Kexec', release: '6.12.117', bootID: 'boot-1', at: '2026-11-24T09:00:00Z' };
 const lifted: JournalRecord = { ...attempted, bootID: 'boot-2', lift: 'ticket-7' };
 
 const write = (records: readonly JournalRecord[]) => Buffer.from(records.map(encodeRecord).join(''));
@@ -28,6 +29,7 @@ const TAILS: Readonly<Record<string, Buffer>> = {
   'a changed record': Buffer.from(encodeRecord(committed).replace('Committed', 'Unloaded')),
   'JSON without a checksum': Buffer.from('{"kind":"Committed"}\n'),
   'a record of another kind': Buffer.from(encodeRecord({ kind: 'Other', sha256: SHA } as unknown as JournalRecord)),
+  'a reboot without its fields': Buffer.from(encodeRecord({ kind: 'GoingDown', id: 'order-1' } as unknown as JournalRecord)),
   'a record without its fields': Buffer.from(encodeRecord({ kind: 'Attempt', sha256: SHA } as unknown as JournalRecord)),
 };
 
@@ -71,6 +73,13 @@ for (const [what, records, lift, bootID, reason] of DECISIONS) {
   });
 }
 
+test('a reboot stands beside the loads, and says nothing of them', () => {
+  const records = [attempted, goingDown, committed];
+  assert.deepEqual(parseJournal(write(records)), { records, damage: undefined });
+  assert.deepEqual(foldRecords(records), foldRecords([attempted, committed]));
+  assert.deepEqual(records.filter(isReboot), [goingDown]);
+});
+
 test('a quarantine names the live patch, when it was loaded, and the trace', () => {
   assert.match(findQuarantine(loadOf([attempted]), 'boot-2', '')?.message ?? '', /livepatch_fix at 2026-11-24T09:00:00Z/);
   assert.match(findQuarantine(loadOf([attempted, oops]), 'boot-1', '')?.message ?? '', /BUG: unable to handle/);
@@ -95,6 +104,7 @@ const plain = { noNullPrototype: true } as const;
 const anyRecord: fc.Arbitrary<JournalRecord> = fc.oneof(
   fc.record({ kind: fc.constant('Attempt' as const), name: fc.string(), sha256: fc.constantFrom(SHA, 'b2', ''), buildID: fc.string(), bootID: fc.string(), uptimeSeconds: fc.nat(), at: fc.string(), lift: fc.string() }, plain),
   fc.record({ kind: fc.constantFrom('Committed' as const, 'Unloaded' as const), sha256: fc.constantFrom(SHA, 'b2') }, plain),
+  fc.record({ kind: fc.constantFrom('Staging' as const, 'GoingDown' as const), id: fc.string(), method: fc.constantFrom('Kexec' as const, 'Firmware' as const), release: fc.string(), bootID: fc.string(), at: fc.string() }, plain),
   fc.record({ kind: fc.constant('Oops' as const), sha256: fc.constantFrom(SHA, 'b2'), trace: fc.string() }, plain),
 );
 

@@ -81,6 +81,14 @@ for (const [status, code] of [[400, 'Invalid'], [401, 'Forbidden'], [403, 'Forbi
   });
 }
 
+test('what the API server says of the causes is said too, and once', async () => {
+  const causes = [{ reason: 'DisruptionBudget', message: 'The disruption budget web needs 2 healthy pods and has 2 currently' }, { message: 'budget' }];
+  says(429, { kind: 'Status', message: 'it would violate the disruption budget.', details: { causes } });
+  const error = await client.create(THINGS, OBJECT).catch((thrown: unknown) => thrown);
+  assert.ok(error instanceof KernelPatchError);
+  assert.equal(error.said, 'it would violate the disruption budget. The disruption budget web needs 2 healthy pods and has 2 currently');
+});
+
 test("a load balancer's page is said in part", async () => {
   says(502, `<html>${'x'.repeat(1000)}`);
   await assert.rejects(client.get(THINGS, 'a'), (error) => error instanceof KernelPatchError && error.message.includes('<html>') && error.message.length < 400);

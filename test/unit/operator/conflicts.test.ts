@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LivePatchReport } from '../../../crds/nodekernel.ts';
 import { decide } from '../../../operator/decide.ts';
-import { describePlan, planNode } from '../../../operator/plan.ts';
+import { describePlan } from '../../../operator/plan.ts';
 import type { NodePlan } from '../../../operator/plan.ts';
-import { RELEASE, aKernelPatch, aLivePatch, aLivePatchReport, aNode, aNodeKernel, aPolicy, aReport, aView } from './builders.ts';
+import { aKernelPatch, aLivePatch, aLivePatchReport, aNode, aNodeKernel, aPlan, aPolicy, aReport, aView, RELEASE } from './builders.ts';
 import type { KernelPatchFields } from './builders.ts';
 
 const affected = { release: RELEASE, state: 'Affected' };
@@ -23,7 +23,7 @@ const active = (name: string, fields: Partial<LivePatchReport> = {}) => aLivePat
 const foreign = (fields: Partial<LivePatchReport> = {}): LivePatchReport => ({ name: 'vendor_fix', origin: 'Foreign', state: 'Active', reason: 'Foreign', message: 'in words', since: '2026-11-24T11:00:00Z', ...fields });
 
 function planWith(reports: readonly LivePatchReport[], ...patches: readonly KernelPatchFields[]): NodePlan {
-  return planNode(aNode('n1'), aNodeKernel('n1', { status: aReport({ livePatches: [...reports] }) }), aPolicy(), patches.map(aKernelPatch));
+  return aPlan(aNode('n1'), aNodeKernel('n1', { status: aReport({ livePatches: [...reports] }) }), aPolicy(), patches.map(aKernelPatch));
 }
 
 const decisions = ({ patches }: NodePlan) => Object.fromEntries(patches.map(({ kernelPatch, action, reason }) => [kernelPatch.metadata.name, `${action} ${reason}`]));
@@ -32,7 +32,7 @@ const loads = ({ wanted }: NodePlan) => wanted.map(({ name, desired }) => `${nam
 // Names.
 
 test('two files under one module name block both, and name both', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
+  const { patches, wanted } = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
     aKernelPatch({ name: 'fix-a' }),
     aKernelPatch({ name: 'fix-b', kernels: [{ ...affected, livePatch: aLivePatch({ sha256: 'b'.repeat(64) }) }] }),
   ]);
@@ -42,13 +42,13 @@ test('two files under one module name block both, and name both', () => {
 });
 
 test('the same file wanted by two patches is loaded once and closes both', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a' }), aKernelPatch({ name: 'fix-b', cves: ['CVE-2026-1'.padEnd(13, '0')] })]);
+  const { patches, wanted } = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a' }), aKernelPatch({ name: 'fix-b', cves: ['CVE-2026-1'.padEnd(13, '0')] })]);
   assert.deepEqual(wanted.map(({ kernelPatch }) => kernelPatch), ['fix-a']);
   assert.deepEqual(patches.map(({ action }) => action), ['LivePatch', 'LivePatch']);
 });
 
 test('a withdrawn file is removed although another patch still names it', () => {
-  const { patches, wanted } = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a', withdrawn: true }), aKernelPatch({ name: 'fix-b' })]);
+  const { patches, wanted } = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch({ name: 'fix-a', withdrawn: true }), aKernelPatch({ name: 'fix-b' })]);
   assert.deepEqual(wanted.map(({ desired }) => desired), ['Absent']);
   assert.equal(patches.find(({ kernelPatch }) => kernelPatch.metadata.name === 'fix-b')?.reason, 'LivePatchNameConflict');
 });
@@ -113,7 +113,7 @@ test('a newer one that stands beside is loaded behind the cumulative one', () =>
 test('several that stand beside each other are loaded oldest first', () => {
   const beside = ['november', 'october', 'december'].map((name) => aPatch(name, { livePatch: { replace: false } }));
   const view = aView({ nodes: [aNode('n1')], nodeKernels: [aNodeKernel('n1')], policies: [aPolicy()], kernelPatches: beside.map(aKernelPatch) });
-  const plan = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), view.kernelPatches);
+  const plan = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), view.kernelPatches);
   assert.deepEqual(loads(plan), ['october Loaded', 'november Loaded', 'december Loaded']);
 });
 

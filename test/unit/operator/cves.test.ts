@@ -3,15 +3,15 @@ import { test } from 'node:test';
 import type { NodeKernel, NodeKernelStatus } from '../../../crds/nodekernel.ts';
 import { countCves } from '../../../operator/cves.ts';
 import { makeMetrics } from '../../../operator/metrics.ts';
-import { describePlan, planNode } from '../../../operator/plan.ts';
-import { aKernelPatch, aNode, aNodeKernel, aPolicy, aReport } from './builders.ts';
+import { describePlan } from '../../../operator/plan.ts';
+import { aKernelPatch, aNode, aNodeKernel, aPlan, aPolicy, aReport } from './builders.ts';
 
 const fix = aKernelPatch({ cves: ['CVE-2026-1001', 'CVE-2026-1002'] });
 const deleted = aKernelPatch({ name: 'deleted', cves: ['CVE-2026-1003'] });
 const lists = (changes: Partial<NonNullable<NodeKernelStatus['cves']>>) => ({ closed: '', fixedLive: [], fixedByKernel: [], notAffected: [], open: [], withheld: [], unknown: [], ...changes });
 
 function planned(name: string, status: NodeKernelStatus | 'none'): NodeKernel {
-  const plan = describePlan(planNode(aNode(name), undefined, aPolicy(), [fix, deleted]));
+  const plan = describePlan(aPlan(aNode(name), undefined, aPolicy(), [fix, deleted]));
   return aNodeKernel(name, { spec: { plan, livePatches: [] }, status });
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describePlan, planNode } from '../../../operator/plan.ts';
-import { FIXED_RELEASE, RELEASE, aKernelPatch, aLivePatch, aNode, aNodeKernel, aPolicy, aReport, aWanted } from './builders.ts';
+import { describePlan } from '../../../operator/plan.ts';
+import { aKernelPatch, aLivePatch, aNode, aNodeKernel, aPlan, aPolicy, aReport, aWanted, FIXED_RELEASE, RELEASE, startsNext } from './builders.ts';
 import type { KernelPatchFields } from './builders.ts';
 
 const BUILD_ID = '9c1f'.repeat(10);
@@ -9,7 +9,13 @@ const OTHER_BUILD_ID = '00aa'.repeat(10);
 const affected = { release: RELEASE, state: 'Affected' };
 const withLivePatch = { ...affected, livePatch: aLivePatch() };
 const intoFixed = { ...affected, rebootInto: FIXED_RELEASE };
-const fixedInstalled = { installedKernels: [RELEASE, FIXED_RELEASE] };
+/** And the boot loader starts it next. */
+const fixedInstalled = { installedKernels: [RELEASE, FIXED_RELEASE], nextBoot: startsNext(FIXED_RELEASE) };
+const fixedNotDefault = { ...fixedInstalled, nextBoot: startsNext(RELEASE) };
+const fixedMaybeDefault = { ...fixedInstalled, nextBoot: startsNext('unknown') };
+const noKexec = { kernel: { kexec: 'Unavailable' } } as const;
+const other = '6.12.120+deb13-cloud-amd64';
+const unbootable = (reason: string) => ({ ...fixedInstalled, unbootableKernels: [{ release: FIXED_RELEASE, reason, message: `${reason} in words` }] });
 
 interface Case {
   readonly patch?: KernelPatchFields;
@@ -59,6 +65,47 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'a reboot is not hidden behind a kexec that nobody knows about': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedInstalled, kernel: { kexec: 'Unknown' } }, action: 'Unknown', reason: 'KexecUnknown' },
   'a fixed kernel that is not installed is Blocked': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, action: 'Blocked', reason: 'TargetKernelNotInstalled', says: /6\.12\.117.*install it/ },
+  'a kexec is taken whatever the boot loader starts next, and says what that would undo': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: fixedNotDefault, action: 'Kexec', reason: 'KexecAvailable',
+    says: /fixes it; the next boot by firmware starts 6\.12\.107\S*, which does not have the fix: make 6\.12\.117\S* the default/,
+  },
+  'a kernel that nobody lists is not called fixed': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, nextBoot: startsNext(other) }, action: 'Kexec', reason: 'KexecAvailable', says: /starts 6\.12\.120\S*, which is not listed as having the fix/,
+  },
+  'a newer kernel that has the fix too undoes nothing': {
+    patch: { kernels: [intoFixed, { release: other, state: 'Fixed' }] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, nextBoot: startsNext(other) }, action: 'Kexec', reason: 'KexecAvailable', says: /fixes it$/,
+  },
+  'a boot loader that can not be read is said beside a kexec': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: fixedMaybeDefault, action: 'Kexec', reason: 'KexecAvailable', says: /fixes it; which kernel the next boot by firmware starts is not known: line 7/,
+  },
+  'a fixed kernel says when the next boot by firmware would leave it': {
+    patch: { kernels: [{ release: RELEASE, state: 'Fixed' }, { release: '6.12.100', state: 'Affected' }] }, report: { nextBoot: startsNext('6.12.100') }, action: 'None', reason: 'KernelFixed', says: /has the fix; the next boot by firmware starts 6\.12\.100, which does not have the fix: make 6\.12\.107/,
+  },
+  'a fixed kernel does not speak of a boot loader that can not be read': { patch: { kernels: [{ release: RELEASE, state: 'Fixed' }] }, report: { nextBoot: startsNext('unknown') }, action: 'None', reason: 'KernelFixed', says: /has the fix$/ },
+  'a reboot needs the fixed kernel to be what the boot loader starts next': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedNotDefault, ...noKexec }, action: 'Blocked', reason: 'BootLoaderStartsOtherKernel',
+    says: /no live patch.*; kexec into .* is not possible.*; the next boot by firmware starts 6\.12\.107\S* \(\/boot\/grub\/grub\.cfg\), not the fixed kernel 6\.12\.117\S*: make 6\.12\.117\S* the default of the boot loader there$/,
+  },
+  'where the policy would not allow that reboot, it says both': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedNotDefault, ...noKexec }, action: 'Blocked', reason: 'BootLoaderStartsOtherKernel', says: /the default of the boot loader there; PatchPolicy workers allows at most Kexec: set spec\.maxDisruption: Reboot there too$/,
+  },
+  'a reboot where nobody knows what the boot loader starts is Unknown': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedMaybeDefault, ...noKexec }, action: 'Unknown', reason: 'NextBootUnknown', says: /is not known: line 7/,
+  },
+  'an agent that does not report the next boot leaves it Unknown': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedInstalled, nextBoot: undefined, ...noKexec }, action: 'Unknown', reason: 'NextBootUnknown', says: /has not reported it/,
+  },
+  'a missing fact about a reboot that is not allowed leaves it Blocked': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedMaybeDefault, ...noKexec }, action: 'Blocked', reason: 'KexecUnavailable', says: /is not known: line 7.*maxDisruption: Reboot/,
+  },
+  'a missing fact about a kexec that is not allowed leaves it Blocked': {
+    patch: { kernels: [intoFixed] }, report: { ...fixedInstalled, kernel: { kexec: 'Unknown' } }, action: 'Blocked', reason: 'DisruptionNotAllowed', says: /could not be read.*maxDisruption: Kexec/,
+  },
+  'a fixed kernel whose image is cut short is not booted': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: unbootable('ImageTruncated'), action: 'Blocked', reason: 'TargetImageTruncated', says: /6\.12\.117\S* would not boot: ImageTruncated in words$/ },
+  'a fixed kernel without an initrd is not booted': { patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: unbootable('InitrdMissing'), action: 'Blocked', reason: 'TargetInitrdMissing' },
+  'another kernel that would not boot is in nobody\'s way': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, unbootableKernels: [{ release: other, reason: 'InitrdMissing', message: '' }] }, action: 'Kexec', reason: 'KexecAvailable',
+  },
   'more disruption than the policy allows is Blocked and says what to allow': { patch: { kernels: [intoFixed] }, report: fixedInstalled, action: 'Blocked', reason: 'DisruptionNotAllowed', says: /PatchPolicy workers .*maxDisruption: Kexec/ },
   'a policy that allows None gets no live patch': { policy: { maxDisruption: 'None' }, action: 'Blocked', reason: 'DisruptionNotAllowed', says: /maxDisruption: LivePatch/ },
   'a kernel without live patching goes the next way': {
@@ -76,14 +123,14 @@ const cases: Readonly<Record<string, Case>> = {
 for (const [sentence, { patch, policy, report, node, action, reason, says }] of Object.entries(cases)) {
   test(sentence, () => {
     const status = report === 'none' ? 'none' : aReport(report);
-    const plan = describePlan(planNode(aNode('n1', node), aNodeKernel('n1', { status }), aPolicy(policy), [aKernelPatch(patch)]));
+    const plan = describePlan(aPlan(aNode('n1', node), aNodeKernel('n1', { status }), aPolicy(policy), [aKernelPatch(patch)]));
     assert.deepEqual({ action: plan.action, reason: plan.reason }, { action, reason }, plan.message);
     assert.match(plan.message, says ?? /./);
   });
 }
 
 function wantedOf(patches: readonly KernelPatchFields[], policy: object = {}) {
-  return planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(policy), patches.map(aKernelPatch)).wanted;
+  return aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(policy), patches.map(aKernelPatch)).wanted;
 }
 
 test('the wanted live patch carries everything the agent needs', () => {
@@ -91,8 +138,8 @@ test('the wanted live patch carries everything the agent needs', () => {
 });
 
 test('in mode Plan nothing is wanted and the plan is the same', () => {
-  const apply = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
-  const plan = planNode(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);
+  const apply = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
+  const plan = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);
   assert.deepEqual(plan.wanted, []);
   assert.equal(describePlan(plan).action, describePlan(apply).action);
   assert.equal(describePlan(plan).mode, 'Plan');
@@ -101,7 +148,7 @@ test('in mode Plan nothing is wanted and the plan is the same', () => {
 test('after a boot, what was published stays wanted until the agent reports, but for what was taken back meanwhile', () => {
   const booted = aNode('n1', { bootID: 'boot-2' });
   const published = [aWanted({ name: 'gone', kernelPatch: 'gone' }), aWanted({ name: 'bad', kernelPatch: 'bad' }), aWanted()];
-  const wantedAfterBoot = (policy: object) => planNode(booted, aNodeKernel('n1', { spec: { livePatches: published } }), aPolicy(policy), [aKernelPatch(), aKernelPatch({ name: 'bad', withdrawn: true })]).wanted;
+  const wantedAfterBoot = (policy: object) => aPlan(booted, aNodeKernel('n1', { spec: { livePatches: published } }), aPolicy(policy), [aKernelPatch(), aKernelPatch({ name: 'bad', withdrawn: true })]).wanted;
   assert.deepEqual(wantedAfterBoot({}), [aWanted()]);
   assert.deepEqual([wantedAfterBoot({ mode: 'Plan' }), wantedAfterBoot({ maxDisruption: 'None' })], [[], []]);
 });
@@ -129,7 +176,7 @@ test('what replaces all others comes first, then what is to go, then what stands
 
 test('the most pressing patch is the action of the node, and each patch has its line', () => {
   const plan = describePlan(
-    planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
+    aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [
       aKernelPatch({ name: 'done', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
       aKernelPatch({ name: 'loads' }),
       aKernelPatch({ name: 'stuck', kernels: [affected] }),
@@ -142,7 +189,7 @@ test('the most pressing patch is the action of the node, and each patch has its 
 
 test('the plan says for each patch what the agent needs to name its CVEs and the kernel that the node is as good as', () => {
   const [blocked, live, fixed] = describePlan(
-    planNode(aNode('n1'), aNodeKernel('n1', { status: aReport(fixedInstalled) }), aPolicy(), [
+    aPlan(aNode('n1'), aNodeKernel('n1', { status: aReport(fixedInstalled) }), aPolicy(), [
       aKernelPatch({ name: 'fixed', kernels: [{ release: RELEASE, state: 'Fixed' }] }),
       aKernelPatch({ name: 'live', cves: ['CVE-2026-9000', 'CVE-2026-1000'], kernels: [{ ...withLivePatch, rebootInto: FIXED_RELEASE }] }),
       aKernelPatch({ name: 'not-allowed', kernels: [intoFixed] }),
@@ -155,6 +202,6 @@ test('the plan says for each patch what the agent needs to name its CVEs and the
 });
 
 test('a node without any patch is None and says why', () => {
-  const plan = describePlan(planNode(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
+  const plan = describePlan(aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), []));
   assert.deepEqual([plan.action, plan.reason, plan.patches], ['None', 'NoKernelPatch', []]);
 });

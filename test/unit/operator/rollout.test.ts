@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LivePatchReport } from '../../../crds/nodekernel.ts';
 import { decideIntent, startsSomething } from '../../../operator/intent.ts';
-import { planNode } from '../../../operator/plan.ts';
 import { decideRollout, limitOf, slotSeconds } from '../../../operator/rollout.ts';
 import type { Candidate } from '../../../operator/rollout.ts';
 import type { Slot } from '../../../operator/progress.ts';
-import { NOW, RELEASE, aKernelPatch, aLivePatch, aLivePatchReport, aNode, aNodeKernel, aPolicy, aReport, aWanted } from './builders.ts';
+import { aKernelPatch, aLivePatch, aLivePatchReport, aNode, aNodeKernel, aPlan, aPolicy, aReport, aWanted, NOW, RELEASE, withoutReboots } from './builders.ts';
 
 const HELD: Omit<Slot, 'node'> = { since: '2026-11-24T11:59:00Z', deadline: '2026-11-24T12:09:00Z' };
 const EXPIRED: Omit<Slot, 'node'> = { since: '2026-11-24T11:45:00Z', deadline: '2026-11-24T11:55:00Z' };
@@ -24,11 +23,11 @@ interface NodeFields {
 function aCandidate(name: string, { published = false, state, current = true, slot, patch = aKernelPatch() }: NodeFields = {}): Candidate {
   const livePatches = state ? [aLivePatchReport({ state, reason: state })] : [];
   const nodeKernel = aNodeKernel(name, { spec: { livePatches: published ? [aWanted()] : [] }, generation: 2, status: aReport({ observedGeneration: current ? 2 : 1, livePatches }) });
-  return { plan: planNode(aNode(name), nodeKernel, aPolicy(), [patch]), nodeKernel, slot: slot && { node: name, ...slot } };
+  return { plan: aPlan(aNode(name), nodeKernel, aPolicy(), [patch]), nodeKernel, slot: slot && { node: name, ...slot } };
 }
 
 function decided(candidates: readonly Candidate[], maxInFlight = '1', failureBudget = 1) {
-  const rollout = decideRollout(candidates, { maxInFlight, failureBudget, transitionSeconds: 75 }, [], NOW);
+  const rollout = decideRollout(candidates, { maxUnavailable: '1', maxInFlight, failureBudget, transitionSeconds: 75 }, [], NOW);
   return { slots: [...rollout.slots.values()], granted: [...rollout.granted], halted: [...rollout.halts.keys()], nextDeadline: rollout.nextDeadline, rollout };
 }
 
@@ -109,7 +108,7 @@ test('a node that loads again after a boot takes a slot of its own', () => {
 test('with a slot the intent holds all that is wanted; without one only what is there', () => {
   const candidates = [aCandidate('n1'), aCandidate('n2'), aCandidate('n3', { published: true, state: 'Active' })];
   const { rollout } = decided(candidates);
-  const [n1, n2, n3] = candidates.map((candidate) => decideIntent(candidate, rollout).livePatches);
+  const [n1, n2, n3] = candidates.map((candidate) => decideIntent(candidate, withoutReboots(rollout)).livePatches);
   assert.deepEqual([n1, n2, n3], [[aWanted()], [], [aWanted()]]);
 });
 
@@ -117,7 +116,7 @@ test('without a slot a withdrawn live patch leaves the list, so that it is not l
   const withdrawn = aKernelPatch({ withdrawn: true });
   const candidates = [aCandidate('n1', { published: true, state: 'Active', patch: withdrawn }), aCandidate('n2', { published: true, state: 'Active', patch: withdrawn })];
   const { rollout } = decided(candidates);
-  assert.deepEqual(candidates.map((candidate) => decideIntent(candidate, rollout).livePatches), [[aWanted({ desired: 'Absent' })], []]);
+  assert.deepEqual(candidates.map((candidate) => decideIntent(candidate, withoutReboots(rollout)).livePatches), [[aWanted({ desired: 'Absent' })], []]);
 });
 
 test('other CVEs and another deadline of the same live patch are published without a slot, since no agent does anything for them', () => {
@@ -129,8 +128,8 @@ test('other CVEs and another deadline of the same live patch are published witho
 test('what the next boot loads is the policy\'s word, and is published without a slot', () => {
   const policy = aPolicy({ livePatch: { atBoot: false } });
   const nodeKernel = aNodeKernel('n1', { spec: { loadAtBoot: true, livePatches: [aWanted()] } });
-  const candidate: Candidate = { plan: planNode(aNode('n1'), nodeKernel, policy, [aKernelPatch()]), nodeKernel, slot: undefined };
-  const spec = decideIntent(candidate, decideRollout([candidate], { ...policy.spec.rollout, ...policy.spec.livePatch }, [], NOW));
+  const candidate: Candidate = { plan: aPlan(aNode('n1'), nodeKernel, policy, [aKernelPatch()]), nodeKernel, slot: undefined };
+  const spec = decideIntent(candidate, withoutReboots(decideRollout([candidate], { ...policy.spec.rollout, ...policy.spec.livePatch }, [], NOW)));
   assert.deepEqual([spec.loadAtBoot, spec.livePatches], [false, [aWanted()]]);
   assert.equal(startsSomething(spec, nodeKernel), false);
 });

@@ -2,27 +2,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { applyDecisions } from '../../../operator/apply.ts';
 import { decide } from '../../../operator/decide.ts';
 import { KernelPatchError } from '../../../operator/errors.ts';
-import type { View } from '../../../operator/observe.ts';
-import { makePace } from '../../../operator/pace.ts';
-import type { Pace } from '../../../operator/pace.ts';
 import { RELEASE, aKernelPatch, aLivePatch, aPolicy } from './builders.ts';
-import { FOREIGN, World } from './world.ts';
-import type { Nature } from './world.ts';
+import { Killed, Leader } from './leader.ts';
+import { FOREIGN } from './machine.ts';
+import type { Nature } from './machine.ts';
+import { World } from './world.ts';
 
 /** FAST_CHECK_RUNS and FAST_CHECK_SEED repeat or extend a run; a failure prints the seed and the smallest example. */
 const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 150);
 const seed = process.env['FAST_CHECK_SEED'];
-
-const QUIET = { info: () => undefined, warn: () => undefined };
-
-/** A leader with the view it had when it last looked. */
-interface Leader {
-  view: View | undefined;
-  pace: Pace;
-}
 
 /** One pass of a leader. */
 interface Turn {
@@ -74,14 +64,17 @@ const clusterArbitrary = fc.record({
 
 class Simulation {
   readonly world = new World();
-  readonly leaders: readonly Leader[] = [0, 1].map(() => ({ view: undefined, pace: makePace() }));
+  readonly leaders: readonly Leader[];
+  readonly #turns: Turn[] = [UNDISTURBED, UNDISTURBED];
+  readonly #counts: number[] = [0, 0];
   readonly names: readonly string[];
   readonly #scheduler: fc.Scheduler;
 
   constructor({ natures, maxInFlight, failureBudget }: { natures: readonly Nature[]; maxInFlight: string; failureBudget: number }, scheduler: fc.Scheduler) {
     this.#scheduler = scheduler;
+    this.leaders = [0, 1].map((index) => new Leader(this.world, (make) => this.#write(index, make)));
     this.names = natures.map((_, index) => `n${index}`);
-    natures.forEach((nature, index) => this.world.addNode(`n${index}`, nature));
+    natures.forEach((nature, index) => this.world.addNode(`n${index}`, { nature }));
     this.world.putPolicy(aPolicy({ rollout: { maxInFlight, failureBudget }, livePatch: { taintUntilPatched: true } }));
     this.world.putKernelPatch(patchOf(0));
   }
@@ -97,7 +90,7 @@ class Simulation {
         this.world.runAgent(this.#name(step.node));
         return;
       case 'Reboot':
-        this.world.reboot(this.#name(step.node));
+        this.world.boot(this.#name(step.node));
         return;
       case 'Kubelet':
         this.world.runKubelet(this.#name(step.node));
@@ -122,26 +115,25 @@ class Simulation {
     return this.names[index % this.names.length] ?? '';
   }
 
-  /** A write the leader does not live to see is not made, and it comes back knowing nothing. */
-  async lead({ index, stale, deadAt, failsAt, answerLost }: Turn): Promise<void> {
-    const leader = this.leaders[index];
-    assert.ok(leader);
-    if (!stale || !leader.view) leader.view = this.world.view();
-    let count = 0;
-    const writes = this.world.writes(async (make) => {
-      await this.#scheduler.schedule(Promise.resolve());
-      const number = count;
-      count += 1;
-      if (number >= deadAt) throw new KernelPatchError('LeaseLost', 'dead');
-      if (number !== failsAt || answerLost) make();
-      if (number === failsAt) throw new KernelPatchError('Network', 'no answer');
-    });
-    try {
-      await applyDecisions(decide({ ...leader.view, now: this.world.now }), this.world.now, { writes, pace: leader.pace, log: QUIET, instance: 'test' });
-    } catch (error) {
-      if (!(error instanceof KernelPatchError)) throw error;
-      if (error.code === 'LeaseLost') Object.assign(leader, { view: undefined, pace: makePace() });
-    }
+  /** A write the leader does not live to see is not made. */
+  async #write<T>(index: number, make: () => T): Promise<T> {
+    await this.#scheduler.schedule(Promise.resolve());
+    const { deadAt, failsAt, answerLost } = this.#turns[index] ?? UNDISTURBED;
+    const number = this.#counts[index] ?? 0;
+    this.#counts[index] = number + 1;
+    if (number >= deadAt) throw new Killed();
+    if (number !== failsAt) return make();
+    if (answerLost) make();
+    throw new KernelPatchError('Network', 'no answer');
+  }
+
+  /** One that dies comes back knowing nothing. */
+  async lead(turn: Turn): Promise<void> {
+    const { index, stale, deadAt } = turn;
+    this.#turns[index] = turn;
+    this.#counts[index] = 0;
+    await this.leaders[index]?.lead(stale ? 'All' : 'Nothing');
+    if ((this.#counts[index] ?? 0) > deadAt) this.leaders[index]?.die();
   }
 
   /** Every node has its NodeKernel and has reported. */
@@ -174,7 +166,8 @@ test('whatever happens, the budget holds, every node comes to an end, what is wi
       const { verdicts, policies, intents, taints } = decide(world.view());
       assert.deepEqual(verdicts.filter(({ moves }) => moves), [], 'a node has not come to an end');
       assert.deepEqual([policies.length, intents.length, taints.length], [0, 0, 0], 'the stored state is not the decided one');
-      for (const { node, nature, loaded } of world.machines.values()) {
+      for (const [name, { machine: { nature, loaded } }] of world.places) {
+        const node = world.node(name);
         assert.ok(loaded.has(FOREIGN), `the foreign live patch of ${node.name} is gone`);
         assert.ok(!node.tainted || nature === 'Fails' || nature === 'Refuses', `${node.name} is tainted and ${nature}`);
         if (nature === 'Silent') continue;
@@ -191,26 +184,25 @@ test('whatever happens, the budget holds, every node comes to an end, what is wi
 
 test('a rollout of two nodes that is not disturbed costs two writes of the policy and one of the KernelPatch', async () => {
   const world = new World();
-  world.addNode('n0', 'Works');
-  world.addNode('n1', 'Works');
+  world.addNode('n0');
+  world.addNode('n1');
   world.putPolicy(aPolicy({ rollout: { maxInFlight: '100%' } }));
-  const pace = makePace();
   const counted: Record<string, number> = {};
-  const writes = world.writes(async (make, verb) => {
-    make();
-    counted[verb] = (counted[verb] ?? 0) + 1;
+  const leader = new Leader(world, async (make, what) => {
+    counted[what] = (counted[what] ?? 0) + 1;
+    return make();
   });
   /** A pass each 100 ms; the agents look after every third. */
   async function run(passes: number): Promise<void> {
     for (let pass = 1; pass <= passes; pass += 1) {
-      await applyDecisions(decide(world.view()), world.now, { writes, pace, log: QUIET, instance: 'test' });
-      if (pass % 3 === 0) for (const name of world.machines.keys()) world.runAgent(name);
+      await leader.lead();
+      if (pass % 3 === 0) for (const name of world.places.keys()) world.runAgent(name);
       world.now += 100;
     }
   }
   await run(30);
-  for (const verb of Object.keys(counted)) delete counted[verb];
+  for (const what of Object.keys(counted)) delete counted[what];
   world.putKernelPatch(patchOf(0));
   await run(30);
-  assert.deepEqual(counted, { setPolicyStatus: 2, setNodeKernelSpec: 2, setKernelPatchStatus: 1, createEvent: 1 });
+  assert.deepEqual(counted, { 'replaceStatus PatchPolicy': 2, 'merge NodeKernel': 2, 'replaceStatus KernelPatch': 1, 'create Event': 1 });
 });

@@ -6,14 +6,16 @@ import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { Condition } from '../../../crds/common.ts';
 import { aboutKernelPatch, describeEvent, eventObject } from '../../../operator/events.ts';
 import { isMajorIntent, isMajorStatus, makePace } from '../../../operator/pace.ts';
-import { describePlan, planNode } from '../../../operator/plan.ts';
-import { NOW, aKernelPatch, aNode, aPolicy, aWanted } from './builders.ts';
+import { describePlan } from '../../../operator/plan.ts';
+import { aKernelPatch, aNode, aPlan, aPolicy, aWanted, anOrder, NOW } from './builders.ts';
 
 function aStatus(ready: Condition['status'], stalled: Condition['status'], reason = 'Some'): KernelPatchStatus {
   const condition = (type: string, status: Condition['status']): Condition => ({ type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-24T12:00:00Z' });
   return { conditions: [condition('Ready', ready), condition('Stalled', stalled)] };
 }
 const slot = (node: string) => ({ node, since: '2026-11-24T12:00:00Z', deadline: '2026-11-24T12:10:00Z' });
+
+const rebootSlot = (order: string) => ({ node: 'n1', order, since: '2026-11-24T12:00:00Z' });
 
 const [open, halted, closed] = [aStatus('False', 'False'), aStatus('False', 'True'), aStatus('True', 'False')];
 const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus | undefined, KernelPatchStatus | PatchPolicyStatus, boolean])[] = [
@@ -24,6 +26,9 @@ const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus
   ['the first status of something open may wait', undefined, open, false],
   ['a taken slot is stored at once', { slots: [] }, { slots: [slot('n1')] }, true],
   ['a renewed slot is stored at once', { slots: [{ ...slot('n1'), since: 'before' }] }, { slots: [slot('n1')] }, true],
+  ['a slot for a reboot is stored at once, whatever other slot the node had since then', { slots: [slot('n1')] }, { slots: [], rebootSlots: [rebootSlot('order-1')] }, true],
+  ['one for another order of the same second too', { slots: [], rebootSlots: [rebootSlot('order-1')] }, { slots: [], rebootSlots: [rebootSlot('order-2')] }, true],
+  ['one that is released may wait', { slots: [], rebootSlots: [rebootSlot('order-1')] }, { slots: [] }, false],
   ['a released slot may wait', { slots: [slot('n1'), slot('n2')] }, { slots: [slot('n1')] }, false],
 ];
 for (const [sentence, before, after, major] of storing) {
@@ -31,10 +36,19 @@ for (const [sentence, before, after, major] of storing) {
 }
 
 test('an intent that gives the agent something to do, or nothing more to do, is published at once; a plan alone may wait', () => {
-  const plan = describePlan(planNode(aNode('n1'), undefined, aPolicy(), []));
+  const plan = describePlan(aPlan(aNode('n1'), undefined, aPolicy(), []));
   assert.equal(isMajorIntent({ livePatches: [] }, { livePatches: [aWanted()] }), true);
   assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { livePatches: [] }), true);
   assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { plan, livePatches: [aWanted()] }), false);
+});
+
+test('a step of a reboot is published at once, what is said of it may wait', () => {
+  const order = anOrder({ phase: 'Draining' });
+  assert.equal(isMajorIntent({}, { reboot: order }), true);
+  assert.equal(isMajorIntent({ reboot: order }, { reboot: { ...order, phase: 'Rebooting' } }), true);
+  assert.equal(isMajorIntent({ reboot: { ...order, phase: 'Refused' } }, { reboot: { ...order, id: 'order-2', phase: 'Refused' } }), true);
+  assert.equal(isMajorIntent({ reboot: order }, {}), true);
+  assert.equal(isMajorIntent({ reboot: order }, { reboot: { ...order, message: '1 pod is left' } }), false);
 });
 
 test('a minor change waits two seconds from when it was first seen, however it changes on', () => {

@@ -72,6 +72,7 @@ const HELD: readonly (readonly [what: string, journal: Buffer, loads: boolean])[
   ['two boots in a row that ended after it', written(attempt, committed, again, committed), false],
   ['two of them, and none between', written(attempt, committed, again, unloaded), true],
   ['two of them, the second under a lift', written(attempt, committed, { ...again, lift: 'ticket-7' }, committed), true],
+  ['a reboot that is being made', written({ kind: 'GoingDown', id: 'order-1', method: 'Kexec', release: RELEASE, bootID: 'an earlier boot', at: '2026-11-24T09:00:00Z' }), true],
   ['two tries of one boot', written(attempt, committed, attempt, committed), true],
   ['one boot that is known to be the second', written({ ...attempt, crashes: 1 }, committed), false],
   ['one boot that was known to be the second, unloaded since', written({ ...attempt, crashes: 1 }, unloaded), true],

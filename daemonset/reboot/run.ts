@@ -1,0 +1,139 @@
+/** Carries out one step of a reboot. What may take the node down is in the journal before it is asked for. */
+import type { RebootOrder } from '../../crds/nodekernel.ts';
+import { findKernelFiles } from '../../kernel/boot/find.ts';
+import { timestamp } from '../../kernel/clock.ts';
+import { mergeCommandLine } from '../../kernel/cmdline.ts';
+import type { Failure } from '../../kernel/errno.ts';
+import { KernelPatchError } from '../../kernel/errors.ts';
+import { listOrUnknown, readCommandLine } from '../../kernel/facts.ts';
+import type { Host } from '../../kernel/host.ts';
+import type { RebootRecord } from '../../kernel/journal.ts';
+import { readKexecFacts, readStaged, stageKernel, unstageKernel } from '../../kernel/kexec.ts';
+import type { KernelFiles } from '../../kernel/kexec.ts';
+import { findInhibitor, goDown, refuseInhibited } from '../../kernel/shutdown.ts';
+import { describeStageError, describeUnstageError, refuseCommandLine, refuseKexec } from '../../kernel/staging.ts';
+import { JOURNAL_PATH } from '../journal.ts';
+import type { Machine } from '../run.ts';
+import { attempted, failed, ready, refused, staysUp, takenBack, told } from './memory.ts';
+import type { RebootMemory } from './memory.ts';
+import { describeStuck, isExpired } from './rules.ts';
+import type { RebootView } from './rules.ts';
+import type { RebootStepName } from './steps.ts';
+
+type Effect = (machine: Machine, view: RebootView, order: RebootOrder) => Promise<RebootMemory>;
+
+/**
+ * The step has been tried once; the memory returned says what it told. Steps that wait, and final ones, change nothing. A failure of the journal, of a program or of the node's disk is a refusal: it is
+ * tried again while the order stands.
+ */
+export async function runRebootStep(machine: Machine, view: RebootView, name: RebootStepName): Promise<RebootMemory> {
+  try {
+    if (name === 'Unstage') return await unstage(machine, view);
+    if (name === 'StayUp') return await stayUp(machine, view);
+    const effect = EFFECTS[name];
+    return effect === undefined || view.order === undefined ? view.memory : await effect(machine, view, view.order);
+  } catch (error) {
+    if (!(error instanceof KernelPatchError)) throw error;
+    const message = error.code === 'JournalUnwritable' ? `a reboot that can not be journalled is not made: ${error.message}. Free space on the file system of ${JOURNAL_PATH}, or make it writable` : error.message;
+    return refused(view.memory, { reason: error.code, message }, machine.clock.monotonic());
+  }
+}
+
+const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Stage: stage, GoDown: down };
+
+async function stage(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
+  const { host, clock, journal } = machine;
+  const refusal = (await refuseShutdown(host)) ?? refuseJournal(journal.unreadable);
+  if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
+  if (order.method === 'Firmware') return ready(memory);
+  const found = await prepare(machine, order);
+  if ('reason' in found) return standInTheWay(memory, found, clock.monotonic());
+  const { files, commandLine } = found;
+  if (!isRecorded(journal.reboot, 'Staging', order, running.bootID)) await journal.record(recordOf('Staging', order, machine));
+  const answer = await stageKernel(host, files, commandLine, (await readKexecFacts(host)).lockdown);
+  if (answer.ok) return ready(attempted(memory));
+  const failure = describeStageError(answer.errno, { release: order.release, files, facts: await readKexecFacts(host) }, answer.stderr);
+  if ((await readStaged(host)) !== 'on') await journal.forgetReboot();
+  return failed(attempted(memory), failure, clock.monotonic());
+}
+
+/** All that is needed for a kexec, or why it can not be had. */
+async function prepare({ host }: Machine, { id, release }: RebootOrder): Promise<{ readonly files: KernelFiles; readonly commandLine: string } | Failure> {
+  const refusal = refuseKexec(await readKexecFacts(host));
+  if (refusal !== undefined) return refusal;
+  const files = await findKernelFiles(host, release);
+  if ('reason' in files) return files;
+  const running = await readCommandLine(host);
+  if (running === undefined) return { reason: 'CommandLineUnreadable', message: 'the command line of the running kernel (/proc/cmdline) can not be read, or is no text, so it can not be given to the next one', retry: true };
+  const commandLine = mergeCommandLine(running, id);
+  return refuseCommandLine(commandLine) ?? { files, commandLine };
+}
+
+async function refuseShutdown(host: Host): Promise<Failure | undefined> {
+  if ((await listOrUnknown(host, '/run/systemd/system')) === undefined) return { reason: 'NoSystemd', message: 'the node does not run systemd, by which it would be shut down in order: reboot it by hand', retry: false };
+  const inhibitor = await findInhibitor(host);
+  return inhibitor && refuseInhibited(inhibitor);
+}
+
+function refuseJournal(unreadable: string | undefined): Failure | undefined {
+  return unreadable === undefined ? undefined : { reason: 'JournalUnreadable', message: `a reboot that can not be journalled is not made: ${unreadable}. Repair the file system, or remove ${JOURNAL_PATH}`, retry: true };
+}
+
+/** What may go away is looked at again, what may not is final. */
+function standInTheWay(memory: RebootMemory, failure: Failure, now: number): RebootMemory {
+  return failure.retry ? refused(memory, failure, now) : failed(memory, failure, now);
+}
+
+/** The record goes last: until then the next agent knows that there may be an image. */
+async function unstage({ host, clock, journal }: Machine, { memory }: RebootView): Promise<RebootMemory> {
+  if (journal.reboot?.method === 'Kexec' && (await readStaged(host)) !== 'off') {
+    const answer = await unstageKernel(host);
+    if (!answer.ok) return refused(memory, describeUnstageError(answer.errno, await readKexecFacts(host), answer.stderr), clock.monotonic());
+  }
+  await journal.forgetReboot();
+  return takenBack(memory);
+}
+
+/** Everything that can stop it is looked at once more, since draining the node has taken its time. */
+async function down(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
+  const { host, clock, journal } = machine;
+  if (isExpired(order, clock.now())) return memory;
+  const refusal = await refuseShutdown(host);
+  if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
+  if (order.method === 'Kexec' && (await readStaged(host)) === 'off') return { ...memory, staged: false };
+  if (!isRecorded(journal.reboot, 'GoingDown', order, running.bootID)) await journal.record(recordOf('GoingDown', order, machine));
+  const failure = await tell(host, order);
+  if (failure === undefined) return told(memory);
+  await backToStaged(machine, order);
+  return failure.reason === 'ImageGone' ? { ...memory, staged: false } : standInTheWay(memory, failure, clock.monotonic());
+}
+
+/** A call that does not end may have been heard. */
+async function tell(host: Host, { method }: RebootOrder): Promise<Failure | undefined> {
+  try {
+    return await goDown(host, method);
+  } catch (error) {
+    if (!(error instanceof KernelPatchError)) throw error;
+    return error.code === 'CommandTimedOut' ? undefined : { reason: error.code, message: `${error.message}: the agent's image is broken`, retry: false };
+  }
+}
+
+async function stayUp(machine: Machine, { memory }: RebootView): Promise<RebootMemory> {
+  const { reboot } = machine.journal;
+  if (reboot !== undefined) await backToStaged(machine, reboot);
+  return failed(staysUp(memory), { reason: 'ShutdownStuck', message: describeStuck(), retry: false }, machine.clock.monotonic());
+}
+
+/** The node counts as staying up: a later boot is not held against this order. */
+async function backToStaged(machine: Machine, reboot: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>): Promise<void> {
+  if (reboot.method === 'Firmware') await machine.journal.forgetReboot();
+  else await machine.journal.record(recordOf('Staging', reboot, machine));
+}
+
+function recordOf(kind: RebootRecord['kind'], { id, method, release, bootID }: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>, { clock }: Machine): RebootRecord {
+  return { kind, id, method, release, bootID, at: timestamp(clock.now()) };
+}
+
+function isRecorded(record: RebootRecord | undefined, kind: RebootRecord['kind'], { id, method }: RebootOrder, bootID: string): boolean {
+  return record?.kind === kind && record.id === id && record.method === method && record.bootID === bootID;
+}

@@ -1,0 +1,153 @@
+/** One node in memory: its kernel, its live patches, and an agent that carries out what its NodeKernel says, one step at each look. What a reboot has led to is judged as the real agent does. */
+import type { LivePatchReport, NodeKernel, NodeKernelStatus, RebootOrder, RebootReport, WantedLivePatch } from '../../../crds/nodekernel.ts';
+import { describeHardware, isOver, judgeOrder } from '../../../daemonset/reboot/outcome.ts';
+import type { RebootRecord } from '../../../kernel/journal.ts';
+import { instant } from '../../../operator/instant.ts';
+import { FIXED_RELEASE, OTHER_RELEASE, RELEASE, aLivePatchReport, aReport, startsNext } from './builders.ts';
+
+/** What comes of a load on this node. A silent one's agent never writes; one that quarantines went down with the load. */
+export type Nature = 'Works' | 'Fails' | 'Refuses' | 'Quarantines' | 'Silent';
+
+/**
+ * What comes of a reboot. RefusesKexec: its kernel takes no image. ComesBackByFirmware: the kernel that kexec starts panics. NeverReturns: it stays down. StaysNotReady: its kubelet does not get on with the new kernel.
+ * ForgetsJournal: as ComesBackByFirmware, and /var does not outlive a boot.
+ */
+export type BootNature = 'Proves' | 'RefusesKexec' | 'ComesBackByFirmware' | 'NeverReturns' | 'StaysNotReady' | 'ForgetsJournal';
+
+/** On every node from the start, loaded by somebody else. */
+export const FOREIGN = 'foreign_patch';
+
+export interface MachineFields {
+  readonly nature?: Nature;
+  readonly boot?: BootNature;
+  /** The kernel that the boot loader starts. */
+  readonly byDefault?: string;
+}
+
+export class Machine {
+  readonly nature: Nature;
+  readonly boot: BootNature;
+  byDefault: string;
+  release = RELEASE;
+  boots = 1;
+  isDown = false;
+  /** Its kubelet says so once it reports. */
+  isReady = true;
+  /** Names of loaded modules. */
+  readonly loaded = new Set([FOREIGN]);
+  /** Modules whose load or unload has begun. */
+  readonly busy = new Set<string>();
+  /** How often it has gone down for an order. */
+  wentDown = 0;
+  /** The order whose kernel is in place. */
+  #staged: string | undefined;
+  #record: RebootRecord | undefined;
+  /** On the command line of the kernel. */
+  #rebootID: string | undefined;
+
+  constructor({ nature = 'Works', boot = 'Proves', byDefault = RELEASE }: MachineFields) {
+    this.nature = nature;
+    this.boot = boot;
+    this.byDefault = byDefault;
+  }
+
+  get bootID(): string {
+    return `boot-${this.boots}`;
+  }
+
+  /** It starts, by the order it went down for or, as after a power cut, by its firmware. */
+  start(): void {
+    const order = this.isDown ? this.#record : undefined;
+    if (order && this.boot === 'NeverReturns') return;
+    const byKexec = order?.method === 'Kexec' && this.boot !== 'ComesBackByFirmware' && this.boot !== 'ForgetsJournal';
+    this.release = byKexec ? order.release : this.byDefault;
+    this.#rebootID = byKexec ? order.id : undefined;
+    if (this.boot === 'ForgetsJournal') this.#record = undefined;
+    if (order && this.boot === 'StaysNotReady') this.isReady = false;
+    this.isDown = false;
+    this.boots += 1;
+    this.#staged = undefined;
+    this.busy.clear();
+    this.loaded.clear();
+    this.loaded.add(FOREIGN);
+  }
+
+  /** The agent looks once. `goesDown` hears of the order for which the node goes down, just before. */
+  look(nodeKernel: NodeKernel, now: number, goesDown: (order: RebootOrder) => void): NodeKernelStatus {
+    const { spec, status, metadata } = nodeKernel;
+    if (this.#record && isOver(this.#record, this.#running, spec.reboot, status)) this.#record = undefined;
+    const hardware = describeHardware({ ...this.#running, hardware: { vendor: 'acme', product: this.boot, firmware: '1' } }, this.#record, status?.hardware, instant(now));
+    const wanted = spec.livePatches ?? [];
+    const reports = wanted.flatMap((entry) => this.#carryOut(entry) ?? []);
+    const left = [...this.loaded].filter((module) => !wanted.some((entry) => entry.name === module)).map((module) => aLivePatchReport({ name: module, origin: module === FOREIGN ? 'Foreign' : 'KernelPatch' }));
+    const reboot = this.#judge(nodeKernel) ?? this.#carryOutOrder(spec.reboot, now, goesDown);
+    return aReport({
+      observedGeneration: metadata.generation,
+      bootID: this.bootID,
+      kernel: { release: this.release },
+      installedKernels: [RELEASE, FIXED_RELEASE, OTHER_RELEASE],
+      nextBoot: startsNext(this.byDefault),
+      active: [...this.loaded].join(),
+      livePatches: [...reports, ...left],
+      hardware,
+      ...(reboot && { reboot: { ...reboot, since: instant(now) } }),
+    });
+  }
+
+  get #running(): Parameters<typeof judgeOrder>[1] {
+    return { bootID: this.bootID, release: this.release, buildID: 'unknown', rebootID: this.#rebootID };
+  }
+
+  /** In a later boot than the order is for. */
+  #judge({ spec: { reboot: order }, status }: NodeKernel): Omit<RebootReport, 'since'> | undefined {
+    if (order === undefined || order.bootID === this.bootID) return undefined;
+    const reported = status?.bootID === this.bootID && status.reboot?.id === order.id ? status.reboot : undefined;
+    return { id: order.id, ...judgeOrder(order, this.#running, this.#record, reported) };
+  }
+
+  /** In the boot that the order is for. */
+  #carryOutOrder(order: RebootOrder | undefined, now: number, goesDown: (order: RebootOrder) => void): Omit<RebootReport, 'since'> | undefined {
+    if (order === undefined) {
+      this.#staged = undefined;
+      return undefined;
+    }
+    const say = (state: RebootReport['state'], reason: string = state) => ({ id: order.id, state, reason, message: `the agent says ${reason}` });
+    const { id, method, release, bootID, notAfter, phase } = order;
+    const isWanted = phase === 'Staging' || phase === 'Draining' || phase === 'Rebooting';
+    if (!isWanted || now > Date.parse(notAfter)) {
+      this.#staged = undefined;
+      return say(isWanted ? 'Expired' : 'Unstaged');
+    }
+    if (method === 'Kexec' && this.boot === 'RefusesKexec') return say('Refused', 'KexecLoadDisabled');
+    if (this.#staged !== id) {
+      this.#staged = id;
+      return say('Staging');
+    }
+    if (phase !== 'Rebooting') return say('Staged');
+    goesDown(order);
+    this.#record = { kind: 'GoingDown', id, method, release, bootID, at: instant(now) };
+    this.isDown = true;
+    this.wentDown += 1;
+    return say('GoingDown');
+  }
+
+  /** One step towards what is wanted, and what is reported of it; nothing once it is gone. */
+  #carryOut({ name, kernelPatch, sha256, desired, release }: WantedLivePatch): LivePatchReport | undefined {
+    const report = (state: LivePatchReport['state']) => aLivePatchReport({ name, kernelPatch, sha256, state, reason: state });
+    const there = this.loaded.has(name);
+    if (there === (desired === 'Loaded')) return there ? report('Active') : undefined;
+    const refusal = release === this.release ? REFUSALS[this.nature] : 'Refused';
+    if (desired === 'Loaded' && refusal !== undefined) return report(refusal);
+    if (!this.busy.has(name)) {
+      this.busy.add(name);
+      return report(there ? 'Unloading' : 'Loading');
+    }
+    this.busy.delete(name);
+    if (there) this.loaded.delete(name);
+    else this.loaded.add(name);
+    return there ? undefined : report('Active');
+  }
+}
+
+/** The end of a load that does not work. */
+const REFUSALS: Readonly<Partial<Record<Nature, LivePatchReport['state']>>> = { Refuses: 'Refused', Fails: 'Failed', Quarantines: 'Quarantined' };

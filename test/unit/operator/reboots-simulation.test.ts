@@ -1,0 +1,257 @@
+/** Many clusters that boot into a fixed kernel, many orders of events, seeded: leaders that die between two writes, two at once, watches that lag behind, lost answers, power cuts, people who cordon and change their minds. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import type { KernelPatch } from '../../../crds/kernelpatch.ts';
+import { decide } from '../../../operator/decide.ts';
+import { KernelPatchError } from '../../../operator/errors.ts';
+import { isActive } from '../../../operator/reboot.ts';
+import { FIXED_RELEASE, OTHER_RELEASE, RELEASE, aKernelPatch, aPolicy } from './builders.ts';
+import { Killed, Leader } from './leader.ts';
+import type { Stale } from './leader.ts';
+import type { BootNature, MachineFields } from './machine.ts';
+import { World } from './world.ts';
+import type { PodNature } from './world.ts';
+
+/** As in simulation.test.ts. */
+const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 60);
+const seed = process.env['FAST_CHECK_SEED'];
+
+/** One pass of a leader, or one look at its drains. */
+interface Turn {
+  readonly index: number;
+  readonly what: 'lead' | 'drain';
+  readonly stale: Stale;
+  /** It dies before the write of this number (from 0). */
+  readonly deadAt: number;
+  /** The write of this number fails: is not made, or is made and its answer is lost. */
+  readonly failsAt: number;
+  readonly answerLost: boolean;
+}
+
+/** What happens at a node. Relent: nothing holds its pod any more. */
+type NodeAct = 'Agent' | 'PowerCut' | 'Boot' | 'Kubelet' | 'Cordon' | 'Uncordon' | 'Relent';
+
+type Step =
+  | { readonly kind: 'Lead'; readonly turns: readonly Turn[] }
+  | { readonly kind: 'Node'; readonly act: NodeAct; readonly node: number }
+  | { readonly kind: 'Wait'; readonly seconds: number }
+  | { readonly kind: 'Mode'; readonly mode: 'Apply' | 'Plan' }
+  | { readonly kind: 'Retry'; readonly word: string }
+  | { readonly kind: 'Release' };
+
+/** Closed on the old kernel, and not known to be closed on the other one. */
+const CLOSED = aKernelPatch({ name: 'closed', cves: ['CVE-2026-1001'], kernels: [{ release: RELEASE, state: 'NotAffected' }, { release: FIXED_RELEASE, state: 'Fixed' }] });
+const FIX = aKernelPatch({ name: 'fix', cves: ['CVE-2026-1002'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }, { release: FIXED_RELEASE, state: 'Fixed' }] });
+/** Asks for a kernel that would open the nodes to the first. */
+const TRAP = aKernelPatch({ name: 'trap', cves: ['CVE-2026-1003'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }, { release: OTHER_RELEASE, state: 'Fixed' }, { release: FIXED_RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }] });
+
+const UNDISTURBED = { stale: 'Nothing', deadAt: Infinity, failsAt: Infinity, answerLost: false } as const;
+const seldom = fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.nat(4));
+const turn: fc.Arbitrary<Turn> = fc.record({
+  index: fc.nat(1),
+  what: fc.oneof({ weight: 2, arbitrary: fc.constant('lead' as const) }, fc.constant('drain' as const)),
+  stale: fc.oneof({ weight: 3, arbitrary: fc.constant<Stale>('Nothing') }, fc.constantFrom<Stale>('All', 'NodeKernels')),
+  deadAt: seldom,
+  failsAt: seldom,
+  answerLost: fc.boolean(),
+});
+const atNode = (weight: number, ...acts: NodeAct[]) => ({ weight, arbitrary: fc.record({ kind: fc.constant('Node' as const), act: fc.constantFrom(...acts), node: fc.nat(4) }) });
+const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 12, arbitrary: fc.record({ kind: fc.constant('Lead'), turns: fc.uniqueArray(turn, { minLength: 1, maxLength: 2, selector: ({ index }) => index }) }) },
+  atNode(12, 'Agent'),
+  atNode(4, 'Boot', 'Kubelet'),
+  atNode(2, 'PowerCut', 'Cordon', 'Uncordon', 'Relent'),
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('Wait'), seconds: fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 1000 })) }) },
+  { weight: 1, arbitrary: fc.oneof(fc.record({ kind: fc.constant('Mode'), mode: fc.constantFrom('Apply', 'Plan') }), fc.record({ kind: fc.constant('Retry'), word: fc.constantFrom('a', 'b') }), fc.constant<Step>({ kind: 'Release' })) },
+);
+const machineArbitrary: fc.Arbitrary<MachineFields & { readonly pods: PodNature }> = fc.record({
+  boot: fc.oneof({ weight: 5, arbitrary: fc.constant<BootNature>('Proves') }, fc.constantFrom<BootNature>('RefusesKexec', 'ComesBackByFirmware', 'NeverReturns', 'StaysNotReady', 'ForgetsJournal')),
+  byDefault: fc.constantFrom(RELEASE, FIXED_RELEASE),
+  pods: fc.constantFrom('None', 'Moves', 'Moves', 'Blocked', 'Hangs'),
+});
+const clusterArbitrary = fc.record({
+  machines: fc.array(machineArbitrary, { minLength: 1, maxLength: 5 }),
+  maxDisruption: fc.constantFrom('Kexec', 'Reboot'),
+  onKexecFailure: fc.constantFrom('Firmware', 'Block'),
+  onTimeout: fc.constantFrom('Park', 'Delete'),
+  maxUnavailable: fc.constantFrom('1', '2', '40%'),
+  failureBudget: fc.integer({ min: 1, max: 3 }),
+  steps: fc.array(stepArbitrary, { maxLength: 120 }),
+});
+type Given = typeof clusterArbitrary extends fc.Arbitrary<infer T> ? T : never;
+
+class Simulation {
+  readonly world = new World();
+  readonly names: readonly string[];
+  readonly #leaders: readonly Leader[];
+  readonly #given: Given;
+  readonly #scheduler: fc.Scheduler;
+  readonly #turns: Turn[] = [];
+  readonly #counts: number[] = [0, 0];
+
+  constructor(given: Given, scheduler: fc.Scheduler) {
+    this.#given = given;
+    this.#scheduler = scheduler;
+    this.names = given.machines.map((_, index) => `n${index}`);
+    given.machines.forEach((machine, index) => this.world.addNode(`n${index}`, machine));
+    this.#leaders = [0, 1].map((index) => new Leader(this.world, (make) => this.#write(index, make)));
+    this.setMode('Apply');
+    for (const patch of [CLOSED, FIX]) this.world.putKernelPatch(patch);
+  }
+
+  setMode(mode: 'Apply' | 'Plan'): void {
+    const { maxDisruption, onKexecFailure, onTimeout, maxUnavailable, failureBudget } = this.#given;
+    const { status } = this.world.policies.get('workers') ?? {};
+    this.world.putPolicy(aPolicy({ mode, maxDisruption, rollout: { maxUnavailable, failureBudget }, reboot: { onKexecFailure }, drain: { onTimeout, timeoutSeconds: 300 } }, status && { status }));
+  }
+
+  /** The KernelPatch as it is now to be. */
+  #put(patch: KernelPatch): void {
+    const { status } = this.world.kernelPatches.get(patch.metadata.name) ?? {};
+    this.world.putKernelPatch({ ...patch, ...(status && { status }) });
+  }
+
+  async take(step: Step): Promise<void> {
+    switch (step.kind) {
+      case 'Lead':
+        await this.#scheduler.waitFor(Promise.all(step.turns.map((each) => this.#act(each))));
+        return;
+      case 'Wait':
+        this.world.now += step.seconds * 1000;
+        return;
+      case 'Mode':
+        this.setMode(step.mode);
+        return;
+      case 'Retry':
+        this.#put({ ...FIX, spec: { ...FIX.spec, retryReboot: step.word } });
+        return;
+      case 'Release':
+        this.#put(TRAP);
+        return;
+      case 'Node':
+        this.#takeAt(step.act, this.names[step.node % this.names.length] ?? '');
+        return;
+      default:
+        step satisfies never;
+    }
+  }
+
+  #takeAt(act: NodeAct, name: string): void {
+    const { world } = this;
+    const { isDown } = world.machine(name);
+    const acts = {
+      Agent: () => world.runAgent(name),
+      Kubelet: () => world.runKubelet(name),
+      Boot: () => isDown && world.boot(name),
+      PowerCut: () => !isDown && world.boot(name),
+      Cordon: () => world.cordon(name),
+      Uncordon: () => world.uncordon(name),
+      Relent: () => world.relent(name),
+    };
+    acts[act]();
+  }
+
+  /** A write the leader does not live to see is not made. */
+  async #write<T>(index: number, make: () => T): Promise<T> {
+    await this.#scheduler.schedule(Promise.resolve());
+    const { deadAt, failsAt, answerLost } = this.#turns[index] ?? UNDISTURBED;
+    const number = this.#counts[index] ?? 0;
+    this.#counts[index] = number + 1;
+    if (number >= deadAt) throw new Killed();
+    if (number !== failsAt) return make();
+    if (answerLost) make();
+    throw new KernelPatchError('Network', 'no answer');
+  }
+
+  /** One that dies comes back knowing nothing. */
+  async #act(each: Turn): Promise<void> {
+    const leader = this.#leaders[each.index];
+    this.#turns[each.index] = each;
+    this.#counts[each.index] = 0;
+    // The other one may have written since this one was woken.
+    await this.#scheduler.schedule(Promise.resolve());
+    await (each.what === 'lead' ? leader?.lead(each.stale) : leader?.drain());
+    if ((this.#counts[each.index] ?? 0) > each.deadAt) leader?.die();
+  }
+
+  /** Everything that can go on goes on, with one living leader, for so long. */
+  async #go(rounds: number, seconds: number): Promise<void> {
+    for (let round = 0; round < rounds; round += 1) {
+      for (const what of ['lead', 'drain'] as const) await this.#scheduler.waitFor(this.#act({ ...UNDISTURBED, index: 0, what }));
+      for (const name of this.names) for (const act of ['Agent', 'Boot', 'Kubelet', 'Agent'] as const) this.#takeAt(act, name);
+      this.world.now += seconds * 1000;
+    }
+  }
+
+  /** Every node has its NodeKernel and has reported. */
+  async introduce(): Promise<void> {
+    await this.#go(1, 1);
+  }
+
+  /** People want it done and let pods go: it comes to rest, but for nodes that are asked again from time to time. */
+  async settle(): Promise<void> {
+    this.setMode('Apply');
+    for (const name of this.names) this.world.relent(name);
+    await this.#go(40 * this.names.length + 20, 30);
+    for (let round = 0; round < 60 && !this.#isAtRest(); round += 1) await this.#go(1, 3);
+  }
+
+  #isAtRest(): boolean {
+    const { policies, intents, kernelPatches, uncordons } = decide(this.world.view());
+    return policies.length + intents.length + kernelPatches.length + uncordons.length === 0 && this.names.every((name) => !isActive(this.world.order(name)));
+  }
+
+  assertRest(): void {
+    const { world } = this;
+    assert.deepEqual(world.violations, []);
+    assert.ok(this.#isAtRest(), 'it does not come to rest');
+    for (const name of this.names) {
+      const { unschedulable, cordonedFor } = world.node(name);
+      assert.deepEqual({ unschedulable, cordonedFor }, { unschedulable: world.place(name).isForeign, cordonedFor: undefined }, `the cordon of ${name}`);
+      assert.ok(this.#endsOf(name).includes(this.#endOf(name)), `${name} ends ${this.#endOf(name)}: ${JSON.stringify([world.order(name), decide(world.view()).verdicts])}`);
+    }
+  }
+
+  #endOf(name: string): string {
+    const { release, isDown } = this.world.machine(name);
+    return `${release === FIXED_RELEASE && !isDown ? 'fixed' : 'open'} ${this.world.order(name)?.phase ?? '-'}`;
+  }
+
+  /** What may become of a node: fixed, or open for a reason that lies in it, or in what others have come to. */
+  #endsOf(name: string): readonly string[] {
+    const { boot, byDefault } = this.world.machine(name);
+    const { failureBudget, maxDisruption, onKexecFailure } = this.#given;
+    const halted = this.names.filter((each) => this.world.order(each)?.phase === 'Failed').length >= failureBudget;
+    const noFirmware = maxDisruption === 'Kexec' || onKexecFailure === 'Block' || byDefault !== FIXED_RELEASE;
+    const isGamble = boot === 'ComesBackByFirmware' || boot === 'ForgetsJournal';
+    const ends: readonly (readonly [when: boolean, ends: readonly string[]])[] = [
+      [true, ['fixed -']],
+      [boot === 'StaysNotReady', ['fixed Failed']],
+      [isGamble || boot === 'NeverReturns' || this.#isCut, ['open Failed']],
+      [halted, ['open -', 'open Parked', 'open Refused']],
+      [boot === 'RefusesKexec' && noFirmware, ['open Refused']],
+      // One of its class has failed, and has the kernel since its power was cut.
+      [isGamble && noFirmware, ['open -']],
+    ];
+    return ends.flatMap(([when, each]) => (when ? each : []));
+  }
+
+  /** A power was cut: it may have hit a node that was going down. */
+  get #isCut(): boolean {
+    return this.#given.steps.some((step) => step.kind === 'Node' && step.act === 'PowerCut');
+  }
+}
+
+test('whatever happens, no more nodes are out of service than may be, none goes down undrained or into fewer fixes, no cordon is left or taken, and every node ends where it should', async () => {
+  await fc.assert(
+    fc.asyncProperty(clusterArbitrary, fc.scheduler(), async (given, scheduler) => {
+      const simulation = new Simulation(given, scheduler);
+      await simulation.introduce();
+      for (const step of given.steps) await simulation.take(step);
+      await simulation.settle();
+      simulation.assertRest();
+    }),
+    { numRuns: RUNS, ...(seed !== undefined && { seed: Number(seed) }) },
+  );
+});

@@ -1,0 +1,85 @@
+/** What becomes of a node that can not kexec. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Hardware, RebootOrder } from '../../../crds/nodekernel.ts';
+import { kexecRefusalOf } from '../../../operator/refusal.ts';
+import { FIXED_RELEASE, RELEASE, aKernelPatch, aNode, aNodeKernel, aPlan, aPolicy, aReport, anOrder, startsNext } from './builders.ts';
+
+const REFUSED = anOrder({ phase: 'Refused', reason: 'KexecLoadDisabled' });
+const FAILURE: Hardware = { vendor: 'acme', product: 'x1', firmware: '1.0', kexecFailure: { id: 'order-0', release: FIXED_RELEASE, at: '2026-11-24T11:00:00Z', message: 'it came back' } };
+
+interface Given {
+  readonly order?: RebootOrder;
+  readonly maxDisruption?: 'Kexec' | 'Reboot';
+  readonly onKexecFailure?: 'Firmware' | 'Block';
+  readonly next?: string;
+  readonly kexec?: 'Available' | 'Unavailable';
+  readonly hardware?: Hardware;
+  readonly retryReboot?: string;
+}
+
+function decided({ order, maxDisruption = 'Reboot', onKexecFailure = 'Firmware', next = FIXED_RELEASE, kexec = 'Available', hardware, retryReboot }: Given) {
+  const kernelPatch = aKernelPatch({ kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }, { release: FIXED_RELEASE, state: 'Fixed' }], ...(retryReboot !== undefined && { retryReboot }) });
+  const status = aReport({ installedKernels: [RELEASE, FIXED_RELEASE], nextBoot: startsNext(next), kernel: { kexec }, ...(hardware && { hardware }) });
+  const { patches: [patch] } = aPlan(aNode('n1'), aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status }), aPolicy({ maxDisruption, reboot: { onKexecFailure } }), [kernelPatch]);
+  return `${patch?.action} ${patch?.reason}`;
+}
+
+const matrix: readonly (readonly [maxDisruption: 'Kexec' | 'Reboot', onKexecFailure: 'Firmware' | 'Block', next: string, refused: string, unavailable: string])[] = [
+  ['Reboot', 'Firmware', FIXED_RELEASE, 'Reboot KexecRefused', 'Reboot RebootNeeded'],
+  ['Reboot', 'Firmware', RELEASE, 'Kexec KexecAvailable', 'Blocked BootLoaderStartsOtherKernel'],
+  ['Reboot', 'Firmware', 'unknown', 'Kexec KexecAvailable', 'Unknown NextBootUnknown'],
+  ['Reboot', 'Block', FIXED_RELEASE, 'Kexec KexecAvailable', 'Blocked KexecUnavailable'],
+  ['Reboot', 'Block', RELEASE, 'Kexec KexecAvailable', 'Blocked BootLoaderStartsOtherKernel'],
+  ['Kexec', 'Firmware', FIXED_RELEASE, 'Kexec KexecAvailable', 'Blocked KexecUnavailable'],
+  ['Kexec', 'Firmware', RELEASE, 'Kexec KexecAvailable', 'Blocked BootLoaderStartsOtherKernel'],
+  ['Kexec', 'Block', FIXED_RELEASE, 'Kexec KexecAvailable', 'Blocked KexecUnavailable'],
+];
+for (const [maxDisruption, onKexecFailure, next, refused, unavailable] of matrix) {
+  test(`with maxDisruption ${maxDisruption}, onKexecFailure ${onKexecFailure} and ${next} as what the boot loader starts a refused kexec is ${refused}, one that is not possible ${unavailable}`, () => {
+    assert.equal(decided({ order: REFUSED, maxDisruption, onKexecFailure, next }), refused);
+    assert.equal(decided({ kexec: 'Unavailable', maxDisruption, onKexecFailure, next }), unavailable);
+  });
+}
+
+const refusals: readonly (readonly [sentence: string, order: RebootOrder | undefined, refusal: string | undefined])[] = [
+  ['a kexec that the kernel refuses gives way to the firmware', REFUSED, 'KexecLoadDisabled'],
+  ['one for which memory is missing too', { ...REFUSED, reason: 'NotEnoughMemory' }, 'NotEnoughMemory'],
+  ['an image that is damaged does not: the firmware would start the same', { ...REFUSED, reason: 'ImageRejected' }, undefined],
+  ['one that is being written does not', { ...REFUSED, reason: 'ImageBusy' }, undefined],
+  ['nor one that has no initrd', { ...REFUSED, reason: 'InitrdMissing' }, undefined],
+  ['nor one that can not be read', { ...REFUSED, reason: 'BootUnreadable' }, undefined],
+  ['nor a failure that nobody knows', { ...REFUSED, reason: 'StageFailed' }, undefined],
+  ['nor an image of somebody else, which a shutdown may start', { ...REFUSED, reason: 'ImageOfOthers' }, undefined],
+  ['an order that came too late was not refused', { ...REFUSED, reason: 'Expired' }, undefined],
+  ['nor was one that the agent did not answer', { ...REFUSED, reason: 'StagingTimedOut' }, undefined],
+  ['a shutdown that is refused would be so by the firmware', { ...REFUSED, reason: 'Inhibited' }, undefined],
+  ['in the next boot kexec is tried again', { ...REFUSED, bootID: 'boot-0' }, undefined],
+  ['the order by the firmware that came in its place remembers it', anOrder({ method: 'Firmware', phase: 'Draining', kexecRefused: 'KexecLoadDisabled' }), 'KexecLoadDisabled'],
+  ['also when that is refused itself', anOrder({ method: 'Firmware', phase: 'Refused', reason: 'Inhibited', kexecRefused: 'KexecLoadDisabled' }), 'KexecLoadDisabled'],
+  ['an order that stands refuses nothing', anOrder({ phase: 'Draining' }), undefined],
+  ['nor does one that was put off', anOrder({ phase: 'Parked', reason: 'DrainParked' }), undefined],
+  ['without an order nothing was refused', undefined, undefined],
+];
+for (const [sentence, order, refusal] of refusals) {
+  test(sentence, () => {
+    assert.equal(kexecRefusalOf(order, 'boot-1'), refusal);
+    assert.equal(decided(order ? { order } : {}), refusal === undefined ? 'Kexec KexecAvailable' : 'Reboot KexecRefused');
+  });
+}
+
+const failed = anOrder({ phase: 'Failed', reason: 'KexecFailed' });
+const tries: readonly (readonly [sentence: string, given: Given, decision: string])[] = [
+  ['a kexec that failed on the hardware gives way to the firmware', {}, 'Reboot RebootNeeded'],
+  ['it is Blocked where the policy has Block', { onKexecFailure: 'Block' }, 'Blocked KexecFailedOnHardware'],
+  ['it is Blocked where the policy allows no reboot', { maxDisruption: 'Kexec' }, 'Blocked KexecFailedOnHardware'],
+  ['a word lets it be tried once more', { retryReboot: 'ticket-1' }, 'Kexec KexecAvailable'],
+  ['the order that tries it stands', { retryReboot: 'ticket-1', order: anOrder({ phase: 'Draining', retry: 'ticket-1' }) }, 'Kexec KexecAvailable'],
+  ['a try that was put off is not used up', { retryReboot: 'ticket-1', order: anOrder({ phase: 'Parked', retry: 'ticket-1' }) }, 'Kexec KexecAvailable'],
+  ['one that failed under the word is', { retryReboot: 'ticket-1', order: { ...failed, retry: 'ticket-1' } }, 'Reboot RebootNeeded'],
+  ['another word lets it be tried again', { retryReboot: 'ticket-2', order: { ...failed, retry: 'ticket-1' } }, 'Kexec KexecAvailable'],
+  ['the word of another KernelPatch was not tried', { retryReboot: 'ticket-1', order: { ...failed, kernelPatch: 'fix-b', retry: 'ticket-1' } }, 'Kexec KexecAvailable'],
+];
+for (const [sentence, given, decision] of tries) {
+  test(sentence, () => assert.equal(decided({ hardware: FAILURE, ...given }), decision));
+}
