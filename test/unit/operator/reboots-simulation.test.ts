@@ -231,8 +231,8 @@ class Simulation {
       [isGamble || boot === 'NeverReturns' || this.#isCut, ['open Failed']],
       [halted, ['open -', 'open Parked', 'open Refused']],
       [boot === 'RefusesKexec' && noFirmware, ['open Refused']],
-      // One of its class has failed, and has the kernel since its power was cut.
-      [isGamble && noFirmware, ['open -']],
+      // One of its class has failed, and it may not be booted otherwise.
+      [isGamble && noFirmware, ['open -', 'open Parked']],
     ];
     return ends.flatMap(([when, each]) => (when ? each : []));
   }
