@@ -24,7 +24,7 @@ const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), d
 const DrainPreview = z
   .object({
     evict: z.int().check(z.minimum(0), doc('evict is how many pods would go: evicted, or being deleted already.')),
-    leave: z.int().check(z.minimum(0), doc('leave is how many running pods would stay until the node goes down: those of DaemonSets, static pods, and those that drain.podSelector of the policy does not select.')),
+    leave: z.int().check(z.minimum(0), doc('leave is how many running pods would stay until the node goes down: those of DaemonSets and of this operator, static pods, and those that drain.podSelector of the policy does not select.')),
     blockedPods: z.int().check(z.minimum(0), doc('blockedPods is how many pods would not go as things are; blocked says why.')),
     blocked: z
       .array(

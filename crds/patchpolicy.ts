@@ -37,7 +37,7 @@ const Drain = z
       0,
     ),
   })
-  .check(doc('drain says how the pods of a node are moved before it boots; names and defaults are those of kubectl drain. Pods of DaemonSets and static pods always stay.'));
+  .check(doc('drain says how the pods of a node are moved before it boots; names and defaults are those of kubectl drain. Pods of DaemonSets and of this operator and static pods always stay.'));
 export type DrainOptions = z.infer<typeof Drain>;
 
 const Reboot = z

@@ -255,3 +255,41 @@ test('whatever happens, no more nodes are out of service than may be, none goes 
     { numRuns: RUNS, ...(seed !== undefined && { seed: Number(seed) }) },
   );
 });
+
+test('a kexec that is not disturbed costs five writes of the NodeKernel, two of the Node, one of the slots, and six at most to tell of it', async () => {
+  const world = new World();
+  for (const name of ['n0', 'n1']) world.addNode(name);
+  world.putPolicy(aPolicy({ maxDisruption: 'Kexec' }));
+  const made: string[] = [];
+  const leader = new Leader(world, async (make, what) => {
+    made.push(what);
+    return make();
+  });
+  /** A pass each 100 ms; the agents look once a second, and a node that goes down is back after 20 s. */
+  async function run(seconds: number): Promise<void> {
+    let back = 0;
+    for (let pass = 1; pass <= seconds * 10; pass += 1) {
+      await leader.lead();
+      await leader.drain();
+      for (const [name, { machine }] of world.places) {
+        if (pass % 10 === 0) world.runAgent(name);
+        if (machine.isDown) back += 1;
+        if (back === 200) {
+          world.boot(name);
+          back = 0;
+        }
+        world.runKubelet(name);
+      }
+      world.now += 100;
+    }
+  }
+  await run(5);
+  made.length = 0;
+  world.putKernelPatch(FIX);
+  await run(70);
+  assert.deepEqual([...world.places.values()].map(({ machine }) => machine.release), [FIXED_RELEASE, FIXED_RELEASE]);
+  const count = (what: string) => made.filter((each) => each === what).length;
+  assert.equal(count('merge NodeKernel'), 5 + 5 + 1, 'the second one is told its plan before its turn');
+  assert.equal(count('merge Node'), 2 + 2);
+  assert.ok(count('replaceStatus PatchPolicy') + count('replaceStatus KernelPatch') <= 2 * (1 + 6), made.join());
+});
