@@ -43,7 +43,6 @@ export interface AgentOptions {
   /** Asked at the end: whether the product goes from this node, and not only this agent. */
   readonly isRemoved: () => Promise<boolean>;
   readonly bootFiles: BootFiles;
-  /** Where the files of an installed kernel are. */
   readonly agentVersion: string;
   readonly log: Logger;
   readonly metrics: AgentMetrics;

@@ -8,6 +8,7 @@ import type { Quarantine } from '../kernel/journal.ts';
 import type { KernelPatchState, LivePatch, Phase } from '../kernel/patches.ts';
 import { findUnpatched, isPatched, phaseOf } from '../kernel/patches.ts';
 import type { ForeignLivePatch } from '../kernel/preflight.ts';
+import { guarded } from './guards.ts';
 import type { Memory } from './memory.ts';
 import { ACTIVE, OBJECT_UNPATCHED } from './memory.ts';
 import { STEPS } from './steps.ts';
@@ -273,17 +274,6 @@ const sparing: Guard = ({ wanted, foreign }) =>
   !wanted.replace || foreign.length === 0
     ? undefined
     : refuse('WouldReplaceForeign', `${wanted.name} is cumulative, and loading it would disable ${describeForeign(foreign)}: have that unloaded, or give KernelPatch ${wanted.kernelPatch} a live patch that is built without replace, and set replace: false`);
-
-/** The first guard that has something to say wins, else the step. */
-function guarded(guards: readonly Guard[], step: Rule): Rule {
-  return (view) => {
-    for (const guard of guards) {
-      const found = guard(view);
-      if (found !== undefined) return found;
-    }
-    return step(view);
-  };
-}
 
 // The table.
 

@@ -4,18 +4,10 @@ import type { KubeObject } from './kube/resources.ts';
 /** Its value is the order's id. Without it, or with another id, a cordon is somebody else's and stays. */
 export const CORDONED_FOR = 'kernelpatch.dev/cordoned-for';
 
-/** Open: pods are scheduled here. Ours: cordoned for this order. Foreign: cordoned, and not for this order. */
-export type Cordon = 'Open' | 'Ours' | 'Foreign';
-
 export interface Cordoning {
   readonly unschedulable: boolean;
   /** The id of the order that it was cordoned for. It stays when a person uncordons. */
   readonly cordonedFor: string | undefined;
-}
-
-export function cordonOf({ unschedulable, cordonedFor }: Cordoning, id: string): Cordon {
-  if (!unschedulable) return 'Open';
-  return cordonedFor === id ? 'Ours' : 'Foreign';
 }
 
 /** No pod is scheduled to the node until the order is over: its cordon is the order's, or a person's. One of an earlier order is about to be undone. */

@@ -27,6 +27,10 @@ export interface Obstacle {
   readonly message: string;
 }
 
+export function sayObstacle({ pod, message }: Obstacle): string {
+  return `${pod}: ${message}`;
+}
+
 interface Rule {
   /** Time alone does not remove it. */
   readonly lasts: boolean;

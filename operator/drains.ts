@@ -4,8 +4,9 @@ import type { DrainOptions } from '../crds/patchpolicy.ts';
 import { advanceDrain, forecastDrain } from './advance.ts';
 import type { DrainEffects } from './advance.ts';
 import { holds } from './cordon.ts';
-import { obstaclesToBegin } from './drain.ts';
+import { obstaclesToBegin, sayObstacle } from './drain.ts';
 import type { DrainMemory } from './evict.ts';
+import { saySome } from './names.ts';
 import type { NodeView } from './observe.ts';
 import type { DrainState } from './reboot.ts';
 
@@ -46,8 +47,6 @@ interface Entry extends DrainReport {
 
 /** 30 s: whoever makes room for a drain sees it go on soon, and a look at a node costs two lists. */
 const SIMULATE_AGAIN_MS = 30_000;
-/** Named in a message; more would not fit. */
-const MAX_NAMED = 3;
 /** 5 s: an answer that is not acted on, as when its write fails, grows old. */
 const LOOK_AGAIN_MS = 5000;
 
@@ -101,8 +100,6 @@ export function makeDrains(options: DrainsOptions): Drains {
 
   async function simulate({ node, options: drain }: DrainTask): Promise<DrainState> {
     const obstacles = obstaclesToBegin(await forecastDrain(client, node, drain, now()), drain);
-    if (obstacles.length === 0) return { kind: 'Possible' };
-    const more = obstacles.length > MAX_NAMED ? `; and ${obstacles.length - MAX_NAMED} more` : '';
-    return { kind: 'Blocked', message: `${obstacles.slice(0, MAX_NAMED).map(({ pod, message }) => `${pod}: ${message}`).join('; ')}${more}` };
+    return obstacles.length === 0 ? { kind: 'Possible' } : { kind: 'Blocked', message: saySome(obstacles.map(sayObstacle)) };
   }
 }

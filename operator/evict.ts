@@ -1,7 +1,8 @@
 /** A drain that is under way, pure: what is evicted now, what is waited for and in whose name, when to look again, when it has ended. */
 import type { DrainOptions } from '../crds/patchpolicy.ts';
-import { isDeletable } from './drain.ts';
+import { isDeletable, sayObstacle } from './drain.ts';
 import type { Evictable, Forecast } from './drain.ts';
+import { saySome } from './names.ts';
 import { clip } from './plan.ts';
 import { nameOf } from './pods.ts';
 import type { AttachmentView, PodView } from './pods.ts';
@@ -139,21 +140,17 @@ export function remember(memory: DrainMemory, answers: ReadonlyMap<PodView, Answ
   return { ...memory, refusals, changedAt };
 }
 
-/** At most three waits by name. */
-const MAX_NAMED = 3;
-
 /** What is waited for: what a person can do something about first. */
 function describe(forecast: Forecast, { options, since, now, memory }: Draining): string {
   const waits = [...blockedWaits(forecast), ...evictWaits(forecast, memory), ...goingWaits(forecast), ...volumeWaits(memory)];
   const pods = podsLeft(forecast).length;
   const what = pods > 0 ? `${pods} ${pods === 1 ? 'pod is' : 'pods are'} left` : 'all pods have gone';
   const late = now >= since + options.timeoutSeconds * 1000 ? ` ${options.timeoutSeconds} s after ${instant(since)}` : '';
-  const more = waits.length > MAX_NAMED ? `; and ${waits.length - MAX_NAMED} more` : '';
-  return clip(`${what}${late}: ${waits.slice(0, MAX_NAMED).join('; ')}${more}`);
+  return clip(`${what}${late}: ${saySome(waits)}`);
 }
 
 function blockedWaits({ blocked }: Forecast): readonly string[] {
-  return blocked.flatMap(({ obstacles }) => obstacles.map(({ pod, message }) => `${pod}: ${message}`));
+  return blocked.flatMap(({ obstacles }) => obstacles.map(sayObstacle));
 }
 
 function evictWaits({ evict }: Forecast, { refusals }: DrainMemory): readonly string[] {

@@ -1,10 +1,10 @@
 /** NodeKernel.spec as it is to be, pure. */
 import type { DrainPreview, NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
 import { actionOf, describePlan } from './plan.ts';
-import { needsDrain } from './preview.ts';
 import { isPublished } from './progress.ts';
 import { startable } from './rollout.ts';
 import type { Candidate } from './rollout.ts';
+import { isReboot } from './target.ts';
 import type { Turns } from './verdict.ts';
 
 /**
@@ -21,7 +21,7 @@ export function decideIntent(candidate: Candidate, rollout: Turns, held: Readonl
 
 /** What was seen last of a drain of the node, by this leader or one before, while the plan needs one. */
 function drainOf({ plan, nodeKernel, preview }: Candidate): DrainPreview | undefined {
-  return needsDrain(actionOf(plan.patches)) ? (preview ?? nodeKernel?.spec.plan?.drain) : undefined;
+  return isReboot(actionOf(plan.patches)) ? (preview ?? nodeKernel?.spec.plan?.drain) : undefined;
 }
 
 /** True when publishing the spec can make the agent change the kernel, or begins a reboot. */

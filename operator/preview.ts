@@ -3,6 +3,7 @@ import type { DrainPreview } from '../crds/nodekernel.ts';
 import type { DrainOptions } from '../crds/patchpolicy.ts';
 import { actionOf } from './plan.ts';
 import type { NodePlan } from './plan.ts';
+import { isReboot } from './target.ts';
 
 export interface DrainAsk {
   readonly node: string;
@@ -25,11 +26,7 @@ const PREVIEW_MS = 300_000;
 export function askFor({ node, policy, bootID, patches }: NodePlan): DrainAsk | undefined {
   const action = actionOf(patches);
   const { drain } = policy.spec;
-  return needsDrain(action) ? { node, options: drain, key: JSON.stringify([action, bootID, drain]) } : undefined;
-}
-
-export function needsDrain(action: string): boolean {
-  return action === 'Kexec' || action === 'Reboot';
+  return isReboot(action) ? { node, options: drain, key: JSON.stringify([action, bootID, drain]) } : undefined;
 }
 
 /** True when both ask for the same. */

@@ -47,7 +47,8 @@ export function isAskedFor({ kernelPatch: name, release, buildID }: RebootOrder,
   return plans.some(({ kernelPatch, action, fixedIn }) => action !== 'None' && action !== 'LivePatch' && (fixedIn ?? (kernelPatch.metadata.name === name ? release : '')) === release);
 }
 
-function isReboot(action: PatchPlan['action']): action is 'Kexec' | 'Reboot' {
+/** The node boots, and is drained before it. */
+export function isReboot(action: PatchPlan['action']): action is 'Kexec' | 'Reboot' {
   return action === 'Kexec' || action === 'Reboot';
 }
 

@@ -8,6 +8,7 @@ import type { RebootPhase } from '../crds/nodekernel.ts';
 import { isActive } from './reboot.ts';
 import type { Reboots, Wait } from './reboots.ts';
 import type { Candidate, Halt, Rollout } from './rollout.ts';
+import { isReboot } from './target.ts';
 
 export interface Verdict {
   readonly node: string;
@@ -130,7 +131,7 @@ const OF_PHASE: Readonly<Record<RebootPhase, NodeVerdict>> = {
  */
 function judgeReboot({ action, message, kernelPatch }: PatchPlan, { plan }: Candidate, { orders, waits }: Reboots): Outcome | undefined {
   const order = orders.get(plan.node);
-  const asked = action === 'Kexec' || action === 'Reboot';
+  const asked = isReboot(action);
   const isOwn = order?.kernelPatch === kernelPatch.metadata.name && (order.phase === 'Failed' || isActive(order));
   if (order !== undefined && (asked || isOwn)) return { verdict: OF_PHASE[order.phase], reason: order.reason, message: order.message };
   if (!asked) return undefined;

@@ -4,6 +4,7 @@
 import type { RebootOrder, RebootReport } from '../../crds/nodekernel.ts';
 import type { Switch } from '../../kernel/facts.ts';
 import type { RebootRecord } from '../../kernel/journal.ts';
+import { guarded } from '../guards.ts';
 import { MAX_ATTEMPTS, RECHECK_SECONDS, RETRY_PAUSE_SECONDS } from '../rules.ts';
 import type { RebootMemory } from './memory.ts';
 import { TRANSITION_IN_PROGRESS } from './memory.ts';
@@ -172,17 +173,6 @@ const inTransition: Guard = ({ moving, memory: { refusal } }) => {
 
 /** Nobody can say any more that systemd has the order: it is asked again, and says so when it has. */
 const alreadyTold: Guard = (view) => (view.memory.told || view.order?.id !== view.record?.id ? awaitDown(view) : undefined);
-
-/** The first guard that has something to say wins, else the step. */
-function guarded(guards: readonly Guard[], step: Rule): Rule {
-  return (view) => {
-    for (const guard of guards) {
-      const found = guard(view);
-      if (found !== undefined) return found;
-    }
-    return step(view);
-  };
-}
 
 // The table.
 

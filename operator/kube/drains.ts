@@ -72,7 +72,7 @@ async function unlessGone(read: Promise<KubeObject>): Promise<KubeObject | undef
 /** All throw LeaseLost when we do not lead. */
 export interface DrainWrites {
   /**
-   * The node is cordoned afterwards, and in the cache (cordonOf says for whom). Owner and cordon are one write, so that none of ours is ever without its owner. Throws Conflict when the
+   * The node is cordoned afterwards, and in the cache. Owner and cordon are one write, so that none of ours is ever without its owner. Throws Conflict when the
    * node has changed meanwhile, NotFound when it is gone.
    */
   cordon(node: NodeView, id: string): Promise<void>;

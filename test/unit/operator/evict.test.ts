@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { advanceDrain } from '../../../operator/advance.ts';
 import type { DrainProgress } from '../../../operator/advance.ts';
-import { cordonOf, readCordoning } from '../../../operator/cordon.ts';
+import { readCordoning } from '../../../operator/cordon.ts';
+import type { Cordoning } from '../../../operator/cordon.ts';
 import { KernelPatchError } from '../../../operator/errors.ts';
 import type { DrainMemory } from '../../../operator/evict.ts';
 import { readNode } from '../../../operator/observe.ts';
@@ -180,6 +181,12 @@ test('a leader that knows nothing of the drain brings it to the same end', async
   assert.equal(last.kind, 'Drained');
   assert.equal(cluster.asked.filter(({ verb }) => verb === 'evict').length, 4);
 });
+
+/** Open: pods are scheduled here. Ours: cordoned for this order. Foreign: cordoned, and not for this order. */
+function cordonOf({ unschedulable, cordonedFor }: Cordoning, id: string): 'Open' | 'Ours' | 'Foreign' {
+  if (!unschedulable) return 'Open';
+  return cordonedFor === id ? 'Ours' : 'Foreign';
+}
 
 test('a cordon is ours only with our order, and only then it is undone', async () => {
   const cluster = new DrainedCluster();
