@@ -4,10 +4,11 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { KernelPatch } from '../../../crds/kernelpatch.ts';
 import { decide } from '../../../operator/decide.ts';
-import { KernelPatchError } from '../../../operator/errors.ts';
 import { isActive } from '../../../operator/reboot.ts';
 import { FIXED_RELEASE, OTHER_RELEASE, RELEASE, aKernelPatch, aPolicy } from './builders.ts';
-import { Killed, Leader } from './leader.ts';
+import { FatedWrites, UNDISTURBED } from './fate.ts';
+import type { Fate } from './fate.ts';
+import { Leader } from './leader.ts';
 import type { Stale } from './leader.ts';
 import type { BootNature, MachineFields } from './machine.ts';
 import { World } from './world.ts';
@@ -18,15 +19,10 @@ const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 60);
 const seed = process.env['FAST_CHECK_SEED'];
 
 /** One pass of a leader, or one look at its drains. */
-interface Turn {
+interface Turn extends Fate {
   readonly index: number;
   readonly what: 'lead' | 'drain';
   readonly stale: Stale;
-  /** It dies before the write of this number (from 0). */
-  readonly deadAt: number;
-  /** The write of this number fails: is not made, or is made and its answer is lost. */
-  readonly failsAt: number;
-  readonly answerLost: boolean;
 }
 
 /** What happens at a node. Relent: nothing holds its pod any more. */
@@ -46,7 +42,7 @@ const FIX = aKernelPatch({ name: 'fix', cves: ['CVE-2026-1002'], kernels: [{ rel
 /** Asks for a kernel that would open the nodes to the first. */
 const TRAP = aKernelPatch({ name: 'trap', cves: ['CVE-2026-1003'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }, { release: OTHER_RELEASE, state: 'Fixed' }, { release: FIXED_RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }] });
 
-const UNDISTURBED = { stale: 'Nothing', deadAt: Infinity, failsAt: Infinity, answerLost: false } as const;
+const CALM = { stale: 'Nothing', ...UNDISTURBED } as const;
 const seldom = fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.nat(4));
 const turn: fc.Arbitrary<Turn> = fc.record({
   index: fc.nat(1),
@@ -84,18 +80,19 @@ type Given = typeof clusterArbitrary extends fc.Arbitrary<infer T> ? T : never;
 class Simulation {
   readonly world = new World();
   readonly names: readonly string[];
-  readonly #leaders: readonly Leader[];
+  readonly #leaders: readonly { readonly leader: Leader; readonly writes: FatedWrites }[];
   readonly #given: Given;
   readonly #scheduler: fc.Scheduler;
-  readonly #turns: Turn[] = [];
-  readonly #counts: number[] = [0, 0];
 
   constructor(given: Given, scheduler: fc.Scheduler) {
     this.#given = given;
     this.#scheduler = scheduler;
     this.names = given.machines.map((_, index) => `n${index}`);
     given.machines.forEach((machine, index) => this.world.addNode(`n${index}`, machine));
-    this.#leaders = [0, 1].map((index) => new Leader(this.world, (make) => this.#write(index, make)));
+    this.#leaders = [0, 1].map(() => {
+      const writes = new FatedWrites(scheduler);
+      return { leader: new Leader(this.world, (make) => writes.write(make)), writes };
+    });
     this.setMode('Apply');
     for (const patch of [CLOSED, FIX]) this.world.putKernelPatch(patch);
   }
@@ -152,33 +149,20 @@ class Simulation {
     acts[act]();
   }
 
-  /** A write the leader does not live to see is not made. */
-  async #write<T>(index: number, make: () => T): Promise<T> {
-    await this.#scheduler.schedule(Promise.resolve());
-    const { deadAt, failsAt, answerLost } = this.#turns[index] ?? UNDISTURBED;
-    const number = this.#counts[index] ?? 0;
-    this.#counts[index] = number + 1;
-    if (number >= deadAt) throw new Killed();
-    if (number !== failsAt) return make();
-    if (answerLost) make();
-    throw new KernelPatchError('Network', 'no answer');
-  }
-
   /** One that dies comes back knowing nothing. */
   async #act(each: Turn): Promise<void> {
-    const leader = this.#leaders[each.index];
-    this.#turns[each.index] = each;
-    this.#counts[each.index] = 0;
+    const { leader, writes } = this.#leaders[each.index] ?? {};
+    writes?.begin(each);
     // The other one may have written since this one was woken.
     await this.#scheduler.schedule(Promise.resolve());
     await (each.what === 'lead' ? leader?.lead(each.stale) : leader?.drain());
-    if ((this.#counts[each.index] ?? 0) > each.deadAt) leader?.die();
+    if (writes?.isDead) leader?.die();
   }
 
   /** Everything that can go on goes on, with one living leader, for so long. */
   async #go(rounds: number, seconds: number): Promise<void> {
     for (let round = 0; round < rounds; round += 1) {
-      for (const what of ['lead', 'drain'] as const) await this.#scheduler.waitFor(this.#act({ ...UNDISTURBED, index: 0, what }));
+      for (const what of ['lead', 'drain'] as const) await this.#scheduler.waitFor(this.#act({ ...CALM, index: 0, what }));
       for (const name of this.names) for (const act of ['Agent', 'Boot', 'Kubelet', 'Agent'] as const) this.#takeAt(act, name);
       this.world.now += seconds * 1000;
     }

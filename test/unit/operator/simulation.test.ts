@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { decide } from '../../../operator/decide.ts';
-import { KernelPatchError } from '../../../operator/errors.ts';
 import { RELEASE, aKernelPatch, aLivePatch, aPolicy } from './builders.ts';
-import { Killed, Leader } from './leader.ts';
+import { FatedWrites, UNDISTURBED } from './fate.ts';
+import type { Fate } from './fate.ts';
+import { Leader } from './leader.ts';
 import { FOREIGN } from './machine.ts';
 import type { Nature } from './machine.ts';
 import { World } from './world.ts';
@@ -15,15 +16,10 @@ const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 150);
 const seed = process.env['FAST_CHECK_SEED'];
 
 /** One pass of a leader. */
-interface Turn {
+interface Turn extends Fate {
   readonly index: number;
   /** Decides on the view it had before. */
   readonly stale: boolean;
-  /** It dies before the write of this number (from 0). */
-  readonly deadAt: number;
-  /** The write of this number fails: is not made, or is made and its answer is lost. */
-  readonly failsAt: number;
-  readonly answerLost: boolean;
 }
 
 type Step =
@@ -45,7 +41,7 @@ const patchOf = (index: number, withdrawn = false) =>
 
 const seldom = fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.nat(4));
 const leaderTurn: fc.Arbitrary<Turn> = fc.record({ index: fc.nat(1), stale: fc.boolean(), deadAt: seldom, failsAt: seldom, answerLost: fc.boolean() });
-const UNDISTURBED: Turn = { index: 0, stale: false, deadAt: Infinity, failsAt: Infinity, answerLost: false };
+const CALM: Turn = { index: 0, stale: false, ...UNDISTURBED };
 const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('Lead'), leaders: fc.uniqueArray(leaderTurn, { minLength: 1, maxLength: 2, selector: ({ index }) => index }) }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('Agent'), node: fc.nat(7) }) },
@@ -64,15 +60,16 @@ const clusterArbitrary = fc.record({
 
 class Simulation {
   readonly world = new World();
-  readonly leaders: readonly Leader[];
-  readonly #turns: Turn[] = [UNDISTURBED, UNDISTURBED];
-  readonly #counts: number[] = [0, 0];
+  readonly leaders: readonly { readonly leader: Leader; readonly writes: FatedWrites }[];
   readonly names: readonly string[];
   readonly #scheduler: fc.Scheduler;
 
   constructor({ natures, maxInFlight, failureBudget }: { natures: readonly Nature[]; maxInFlight: string; failureBudget: number }, scheduler: fc.Scheduler) {
     this.#scheduler = scheduler;
-    this.leaders = [0, 1].map((index) => new Leader(this.world, (make) => this.#write(index, make)));
+    this.leaders = [0, 1].map(() => {
+      const writes = new FatedWrites(scheduler);
+      return { leader: new Leader(this.world, (make) => writes.write(make)), writes };
+    });
     this.names = natures.map((_, index) => `n${index}`);
     natures.forEach((nature, index) => this.world.addNode(`n${index}`, { nature }));
     this.world.putPolicy(aPolicy({ rollout: { maxInFlight, failureBudget }, livePatch: { taintUntilPatched: true } }));
@@ -115,30 +112,17 @@ class Simulation {
     return this.names[index % this.names.length] ?? '';
   }
 
-  /** A write the leader does not live to see is not made. */
-  async #write<T>(index: number, make: () => T): Promise<T> {
-    await this.#scheduler.schedule(Promise.resolve());
-    const { deadAt, failsAt, answerLost } = this.#turns[index] ?? UNDISTURBED;
-    const number = this.#counts[index] ?? 0;
-    this.#counts[index] = number + 1;
-    if (number >= deadAt) throw new Killed();
-    if (number !== failsAt) return make();
-    if (answerLost) make();
-    throw new KernelPatchError('Network', 'no answer');
-  }
-
   /** One that dies comes back knowing nothing. */
   async lead(turn: Turn): Promise<void> {
-    const { index, stale, deadAt } = turn;
-    this.#turns[index] = turn;
-    this.#counts[index] = 0;
-    await this.leaders[index]?.lead(stale ? 'All' : 'Nothing');
-    if ((this.#counts[index] ?? 0) > deadAt) this.leaders[index]?.die();
+    const chosen = this.leaders[turn.index];
+    chosen?.writes.begin(turn);
+    await chosen?.leader.lead(turn.stale ? 'All' : 'Nothing');
+    if (chosen?.writes.isDead) chosen.leader.die();
   }
 
   /** Every node has its NodeKernel and has reported. */
   async introduce(): Promise<void> {
-    await this.#scheduler.waitFor(this.lead(UNDISTURBED));
+    await this.#scheduler.waitFor(this.lead(CALM));
     for (const name of this.names) this.world.runAgent(name);
   }
 
@@ -146,7 +130,7 @@ class Simulation {
   async settle(): Promise<void> {
     for (const name of this.names) this.world.runKubelet(name);
     for (let round = 0; round < 12 * this.names.length + 20; round += 1) {
-      await this.#scheduler.waitFor(this.lead(UNDISTURBED));
+      await this.#scheduler.waitFor(this.lead(CALM));
       for (const name of this.names) this.world.runAgent(name);
       this.world.now += 61_000;
     }
