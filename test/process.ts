@@ -59,6 +59,8 @@ export interface Daemon {
   readonly log: string;
   /** True until it has ended. */
   running(): boolean;
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
   /** Ended afterwards: `signal` first, SIGKILL when it has not gone after ten seconds. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -80,6 +82,7 @@ export function startDaemon(name: string, argv: readonly string[], options: { lo
     pid: child.pid,
     log: options.log,
     running: () => child.exitCode === null && child.signalCode === null,
+    ended,
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);
       const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);

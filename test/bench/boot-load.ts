@@ -18,14 +18,15 @@ export async function bootLoadCost(world: World): Promise<readonly Figure[]> {
 }
 
 /** Both at once, since that is how the nodes of one machine are comparable. */
-function bootBoth({ fleet, say }: World, append: string): Promise<readonly BootTimes[]> {
+function bootBoth({ fleet, say }: World, words: string): Promise<readonly BootTimes[]> {
   return Promise.all(
     fleet.nodes.map(async (node: Machine) => {
+      if (words) await node.nextBootWith(words);
       await flush(node);
       await node.powerOff();
-      await node.boot(240, append);
+      await node.boot();
       const times = await bootTimes(node);
-      say(`${node.options.name} booted${append && ` with ${append}`}: ${JSON.stringify(times)}`);
+      say(`${node.options.name} booted${words && ` with ${words}`}: ${JSON.stringify(times)}`);
       return times;
     }),
   );

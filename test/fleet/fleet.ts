@@ -101,7 +101,7 @@ function machinesOf(dir: string, image: NodeImage): readonly [Machine, Machine] 
   const machine = (number: number, port: number) => {
     const name = `node-${number}`;
     const home = join(dir, name);
-    return new Machine({ dir: home, name, image, release: image.kernels[0], seed: join(home, 'seed.tar'), ip: `10.0.2.${10 + number}`, port, peer: join(dir, `node-${NODES + 1 - number}`) });
+    return new Machine({ dir: home, name, image, seed: join(home, 'seed.tar'), ip: `10.0.2.${10 + number}`, port, peer: join(dir, `node-${NODES + 1 - number}`) });
   };
   return [machine(1, first), machine(2, second)];
 }

@@ -7,12 +7,10 @@ import { must, stream } from '../process.ts';
 
 export interface NodeImage {
   readonly dir: string;
-  /** ext4, raw; the backing file of each node's own overlay. */
+  /** Raw, starts the older kernel by its own boot loader; the backing file of each node's own overlay. */
   readonly disk: string;
   /** The two installed kernels, older first, as `uname -r` prints them. */
   readonly kernels: readonly [string, string];
-  vmlinuz(release: string): string;
-  initrd(release: string): string;
 }
 
 /** `archives` (OCI) are in the node's containerd afterwards, besides the sandbox image. */
@@ -23,11 +21,5 @@ export async function nodeImage(archives: readonly string[]): Promise<NodeImage>
   const dir = await stream([join(ROOT, 'test/node/image/build.sh'), bin, pause, ...archives]);
   const [older, newer] = readFileSync(join(dir, 'kernels.txt'), 'utf8').trim().split('\n');
   if (!older || !newer) throw new Error(`${dir}/kernels.txt does not name two kernels`);
-  return {
-    dir,
-    disk: join(dir, 'root.img'),
-    kernels: [older, newer],
-    vmlinuz: (release) => join(dir, `vmlinuz-${release}`),
-    initrd: (release) => join(dir, `initrd-${release}`),
-  };
+  return { dir, disk: join(dir, 'disk.img'), kernels: [older, newer] };
 }

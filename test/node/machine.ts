@@ -16,8 +16,6 @@ export interface MachineOptions {
   readonly dir: string;
   readonly name: string;
   readonly image: NodeImage;
-  /** Which of the image's kernels boots. */
-  readonly release: string;
   /** A tar that the guest unpacks over its root at first boot. */
   readonly seed: string;
   /** Address of the guest in QEMU's user network 10.0.2.0/24. */
@@ -47,6 +45,7 @@ export class Machine {
   #daemon: Daemon | undefined;
   #qmp: Qmp | undefined;
   #shell: Shell | undefined;
+  #fault: unknown;
 
   constructor(options: MachineOptions) {
     this.options = options;
@@ -54,10 +53,10 @@ export class Machine {
     this.console = join(options.dir, 'console.log');
   }
 
-  /** Powered on from its own disk, which is made when there is none, and answering commands within `seconds`. `append` is for the kernel's command line. */
-  async boot(seconds = 240, append = ''): Promise<void> {
+  /** Powered on, started by its own disk, which is made when there is none, and answering commands within `seconds`. */
+  async boot(seconds = 240): Promise<void> {
     if (!existsSync(this.disk)) await this.#overlay(this.options.image.disk, 'raw');
-    await this.#start([], append);
+    await this.#start();
     await this.#answer(seconds);
   }
 
@@ -78,7 +77,7 @@ export class Machine {
   }
 
   run(script: string, seconds?: number): Promise<GuestResult> {
-    if (!this.#shell) throw new Error(`${this.options.name} is not running`);
+    if (!this.#shell) throw new Error(`${this.options.name} is not running`, { cause: this.#fault });
     return this.#shell.run(script, seconds);
   }
 
@@ -112,8 +111,22 @@ export class Machine {
     await this.rebooted(bootID, seconds);
   }
 
-  bootID(): Promise<string> {
-    return this.must('cat /proc/sys/kernel/random/boot_id').then((text) => text.trim());
+  /** The next boot, and no later one, starts the running kernel with `words` at the end of its command line. */
+  async nextBootWith(words: string): Promise<void> {
+    const script = [
+      "line=$(sed 's/BOOT_IMAGE=[^ ]* //' /proc/cmdline)",
+      `printf "menuentry once --id once {\n linux /boot/vmlinuz-%s %s\n initrd /boot/initrd.img-%s\n}\n" "$(uname -r)" "$line ${words}" "$(uname -r)" >/boot/grub/custom.cfg`,
+      'grub-reboot once',
+      'sync',
+    ];
+    await this.must(script.join(' && '));
+  }
+
+  async bootID(): Promise<string> {
+    const text = await this.must('cat /proc/sys/kernel/random/boot_id');
+    const [bootID] = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(text) ?? [];
+    if (bootID === undefined) throw new Error(`${this.options.name}: a console that is going down says: ${text}`);
+    return bootID;
   }
 
   /** Answers commands again in another boot than `bootID`, whoever has reset it. */
@@ -126,12 +139,10 @@ export class Machine {
 
   /** The power is cut: what was not on the disk is lost. The machine can boot again. */
   async powerOff(): Promise<void> {
-    this.#shell?.close();
-    this.#qmp?.close();
-    await this.#daemon?.stop('SIGKILL');
+    const daemon = this.#daemon;
     this.#daemon = undefined;
-    this.#shell = undefined;
-    this.#qmp = undefined;
+    this.#disconnect();
+    await daemon?.stop('SIGKILL');
   }
 
   /** What the guest's kernel printed on its serial console since the directory was made. */
@@ -149,6 +160,22 @@ export class Machine {
     });
   }
 
+  /** A reset ends QEMU (why: test/README.md), so the machine is started again; another end of its own is an end. */
+  async #startAfterReset(daemon: Daemon, qmp: Qmp): Promise<void> {
+    const reason = await qmp.ended;
+    await daemon.ended;
+    if (this.#daemon !== daemon || !reason?.endsWith('-reset')) return;
+    this.#disconnect();
+    await this.#start();
+  }
+
+  #disconnect(): void {
+    this.#shell?.close();
+    this.#qmp?.close();
+    this.#shell = undefined;
+    this.#qmp = undefined;
+  }
+
   async #overlay(backing: string, format: 'raw' | 'qcow2'): Promise<void> {
     await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', format, '-b', backing, this.disk]);
   }
@@ -158,18 +185,14 @@ export class Machine {
     return this.#qmp;
   }
 
-  async #start(extra: readonly string[], append = ''): Promise<void> {
-    const { dir, image, release, seed, ip, port, peer, name } = this.options;
-    const qmp = join(dir, 'qmp.sock');
-    const shell = join(dir, 'shell.sock');
-    const log = join(dir, 'qemu.log');
+  async #start(extra: readonly string[] = []): Promise<void> {
+    const { dir, seed, ip, port, peer, name } = this.options;
+    const [monitor, shell, log] = [join(dir, 'qmp.sock'), join(dir, 'shell.sock'), join(dir, 'qemu.log')];
     writeFileSync(log, '');
-    this.#daemon = startDaemon(`qemu ${name}`, [
-      'qemu-system-x86_64', '-name', name, '-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-m', String(MEMORY),
+    const daemon = startDaemon(`qemu ${name}`, [
+      'qemu-system-x86_64', '-name', name, '-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-m', String(MEMORY), '-no-reboot',
       // One emulated processor: with two, QEMU 7.2 runs past instructions that the kernel patches meanwhile, and panics within 30 loads (test/README.md).
       ...(canUseKvm() ? ['-accel', 'kvm', '-cpu', 'host', '-smp', '2'] : ['-accel', 'tcg', '-cpu', 'max,-la57,-svm', '-smp', '1']),
-      '-kernel', image.vmlinuz(release), '-initrd', image.initrd(release),
-      '-append', `console=ttyS0 panic=5 net.ifnames=0 systemd.show_status=0 ${append}`,
       '-drive', `file=${this.disk},if=virtio,format=qcow2,cache=writeback`,
       '-drive', `file=${seed},if=virtio,format=raw,readonly=on`,
       '-netdev', `user,id=net,net=10.0.2.0/24,restrict=off,hostfwd=tcp:127.0.0.1:${port}-${ip}:${port}`,
@@ -178,10 +201,13 @@ export class Machine {
       '-device', `virtio-net-pci,netdev=lan,mac=52:54:00:00:01:${ip.split('.')[3]?.padStart(2, '0')}`,
       '-device', 'virtio-serial-pci', '-chardev', `socket,id=shell,path=${shell},server=on,wait=off`, '-device', 'virtconsole,chardev=shell',
       '-device', 'virtio-rng-pci', '-chardev', `file,id=serial,path=${this.console},append=on`, '-serial', 'chardev:serial',
-      '-qmp', `unix:${qmp},server=on,wait=off`,
+      '-qmp', `unix:${monitor},server=on,wait=off`,
       ...extra,
     ], { log });
+    this.#daemon = daemon;
     this.#shell = await Shell.connect(shell);
-    this.#qmp = await Qmp.connect(qmp);
+    const qmp = await Qmp.connect(monitor);
+    this.#qmp = qmp;
+    this.#startAfterReset(daemon, qmp).catch((error: unknown) => (this.#fault = error));
   }
 }

@@ -7,21 +7,32 @@ import { waitFor } from '../wait.ts';
 interface Reply {
   readonly return?: unknown;
   readonly error?: { readonly class: string; readonly desc: string };
+  readonly event?: string;
+  readonly data?: { readonly reason?: string };
 }
 
 export class Qmp {
   readonly #socket: Socket;
   readonly #waiting: ((reply: Reply) => void)[] = [];
+  #reason: string | undefined;
+  /** Resolves when QEMU has ended or the connection was closed, with QEMU's word for why the machine went down, if it said one. */
+  readonly ended: Promise<string | undefined>;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    createInterface({ input: socket }).on('line', (line) => {
+    const lines = createInterface({ input: socket });
+    lines.on('line', (line) => {
       const message = JSON.parse(line) as Reply;
+      if (message.event === 'SHUTDOWN') this.#reason = message.data?.reason;
       // Greetings and events carry neither and answer no command.
       if ('return' in message || 'error' in message) this.#waiting.shift()?.(message);
     });
-    socket.on('error', () => this.#end());
-    socket.on('close', () => this.#end());
+    // A socket's error comes out of both, and its end says all that matters.
+    for (const source of [lines, socket]) source.on('error', () => undefined);
+    this.ended = new Promise((resolve) => socket.on('close', () => {
+      this.#end();
+      resolve(this.#reason);
+    }));
   }
 
   /** Connected and past the capabilities negotiation. */

@@ -14,13 +14,15 @@ export class Shell {
   #received = '';
   #last: Promise<unknown> = Promise.resolve();
   #count = 0;
+  #closed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => (this.#received += text));
-    // The machine's end is seen by its process; a command under way ends at its deadline.
+    // The machine's end is seen by its process.
     socket.on('error', () => undefined);
+    socket.on('close', () => (this.#closed = true));
   }
 
   /** Connected at once: the console drops what the guest writes while nobody listens. The guest may still be booting. */
@@ -30,7 +32,8 @@ export class Shell {
 
   /** Answers commands afterwards. What is sent to a booting guest may be lost in part, so the probe has no quotes to leave open. */
   async ready(seconds: number): Promise<void> {
-    await waitFor('the guest to answer on its console', { seconds, every: 10 }, async () => this.#send((mark) => `\necho ${mark}:$?:\n`, 'boot', 1));
+    const look = async () => this.#closed || this.#send((mark) => `\necho ${mark}:$?:\n`, 'boot', 1);
+    if ((await waitFor('the guest to answer on its console', { seconds, every: 10 }, look)) === true) throw new Error('the machine went down before it answered');
   }
 
   /** What the script printed and its exit code. Commands run one after the other. Throws when it takes longer than `seconds`. */
@@ -55,7 +58,8 @@ export class Shell {
     this.#socket.write(line(mark));
     // An echo of the line carries a variable's name, the answer digits.
     const end = new RegExp(`\\n?${mark}:([0-9]+):`);
-    const found = await waitFor(`the guest to finish: ${what.slice(0, 200)}`, { seconds, every: 5 }, () => end.exec(this.#received) ?? undefined, () => this.#received.slice(-400));
+    const found = await waitFor(`the guest to finish: ${what.slice(0, 200)}`, { seconds, every: 5 }, () => end.exec(this.#received) ?? (this.#closed ? this.#closed : undefined), () => this.#received.slice(-400));
+    if (found === true) throw new Error(`the machine went down before it had finished: ${what.slice(0, 200)}`);
     return { code: Number(found[1]), output: this.#received.slice(0, found.index) };
   }
 }

@@ -16,8 +16,9 @@ export const bootLoad: Scenario = {
     await Promise.all(world.fleet.nodes.map((node) => node.reboot('init')));
     for (const node of world.fleet.nodes) await assertLoadedByBoot(world, node);
 
+    await second.nextBootWith('kernelpatch.boot=0');
     await Promise.all(world.fleet.nodes.map(flush));
-    await Promise.all([first.reboot('reset'), second.powerOff().then(() => second.boot(240, 'kernelpatch.boot=0'))]);
+    await Promise.all([first.reboot('reset'), second.powerOff().then(() => second.boot())]);
     await assertLoadedByBoot(world, first);
     const { unit, kubelet } = await bootTimes(second);
     assert.equal(unit, undefined, 'the switch skips it');
