@@ -1,5 +1,5 @@
 /** One virtual machine: QEMU with a disk overlay, a seed disk, a console log, a command channel and its own user network. */
-import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { HOST_SEEN_BY_GUESTS } from '../cluster/control-plane.ts';
@@ -169,6 +169,18 @@ export class Machine {
     await this.#start();
   }
 
+  /** Each kexec begins with an empty translation cache, as every other boot does (why: test/README.md). */
+  #followKexecs(qmp: Qmp): void {
+    const count = () => this.log().split('kexec_core: Starting new kernel').length;
+    let seen = count();
+    const watcher = watch(this.console, () => {
+      if (count() === seen) return;
+      seen = count();
+      qmp.forgetTranslations().catch((error: unknown) => (this.#fault = error));
+    });
+    void qmp.ended.then(() => watcher.close());
+  }
+
   #disconnect(): void {
     this.#shell?.close();
     this.#qmp?.close();
@@ -209,5 +221,6 @@ export class Machine {
     const qmp = await Qmp.connect(monitor);
     this.#qmp = qmp;
     this.#startAfterReset(daemon, qmp).catch((error: unknown) => (this.#fault = error));
+    if (!canUseKvm()) this.#followKexecs(qmp);
   }
 }

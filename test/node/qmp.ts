@@ -66,6 +66,15 @@ export class Qmp {
     });
   }
 
+  /** The running machine's memory and devices are as they were, and nothing that was translated for its processor is left in QEMU. */
+  async forgetTranslations(): Promise<void> {
+    // Loading a snapshot is what empties QEMU's cache; there is no command for it alone.
+    for (const command of ['stop', 'savevm kexec', 'loadvm kexec', 'delvm kexec', 'cont']) {
+      const complaint = await this.execute('human-monitor-command', { 'command-line': command });
+      if (complaint !== '') throw new Error(`QEMU refused ${command}: ${String(complaint)}`);
+    }
+  }
+
   /** A machine started with `-incoming` runs afterwards. */
   async resume(): Promise<void> {
     await waitFor('the saved machine to be read', { seconds: 120, every: 20 }, async () => {
