@@ -16,7 +16,6 @@ export const kexec: Scenario = {
     await waitFor('a pod of the service on each node', { seconds: SOON }, async () => new Set(await nodesOfWorkload(world)).size === 2 || undefined, () => nodesOfWorkload(world));
     await startPolling(other, address);
 
-    await node.copyIn(world.fleet.image.initrd(fixedRelease(world)), `/boot/initrd.img-${fixedRelease(world)}`);
     const started = performance.now();
     await apply(world, fixedByReboot(world, 'fix'), policy({ ...onlyNode(name), maxDisruption: 'Kexec', drain: { timeoutSeconds: 300 } }));
     const draining = await untilNode(world, { name, what: 'being drained', seconds: AGENT_START }, ({ spec }) => spec.reboot?.phase === 'Draining');

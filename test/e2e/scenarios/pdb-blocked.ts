@@ -13,7 +13,6 @@ export const pdbBlocked: Scenario = {
     await deployWorkload(world, { replicas: 1, minAvailable: 1 });
     const [held = ''] = await nodesOfWorkload(world);
     const [node, other] = nodes[0].options.name === held ? nodes : [nodes[1], nodes[0]];
-    for (const each of nodes) await each.copyIn(world.fleet.image.initrd(fixedRelease(world)), `/boot/initrd.img-${fixedRelease(world)}`);
     await plane.mustKubectl(['cordon', other.options.name]);
     await apply(world, fixedByReboot(world, 'fix'), policy({ maxDisruption: 'Kexec', rollout: { maxUnavailable: '1' } }));
 
