@@ -17,8 +17,7 @@ qemu-system-x86_64 qemu-system-x86
 qemu-img qemu-utils
 mmdebstrap mmdebstrap
 mke2fs e2fsprogs
-cpio cpio
-busybox busybox-static
+sfdisk fdisk
 buildah buildah
 strip binutils
 xz xz-utils

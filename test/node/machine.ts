@@ -45,7 +45,8 @@ export class Machine {
   #daemon: Daemon | undefined;
   #qmp: Qmp | undefined;
   #shell: Shell | undefined;
-  #fault: unknown;
+  /** What went wrong where nobody waited for it. */
+  #fault: Error | undefined;
 
   constructor(options: MachineOptions) {
     this.options = options;
@@ -77,7 +78,7 @@ export class Machine {
   }
 
   run(script: string, seconds?: number): Promise<GuestResult> {
-    if (!this.#shell) throw new Error(`${this.options.name} is not running`, { cause: this.#fault });
+    if (!this.#shell || this.#fault) throw new Error(`${this.options.name} does not run as it should${this.#fault ? `: ${this.#fault.message}` : ''}`);
     return this.#shell.run(script, seconds);
   }
 
@@ -122,10 +123,11 @@ export class Machine {
     await this.must(script.join(' && '));
   }
 
+  /** Throws when what the console says is something else, as it may while the machine goes down. */
   async bootID(): Promise<string> {
     const text = await this.must('cat /proc/sys/kernel/random/boot_id');
     const [bootID] = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(text) ?? [];
-    if (bootID === undefined) throw new Error(`${this.options.name}: a console that is going down says: ${text}`);
+    if (bootID === undefined) throw new Error(`${this.options.name}: no boot id: ${text}`);
     return bootID;
   }
 
@@ -176,7 +178,9 @@ export class Machine {
     const watcher = watch(this.console, () => {
       if (count() === seen) return;
       seen = count();
-      qmp.forgetTranslations().catch((error: unknown) => (this.#fault = error));
+      qmp.forgetTranslations().catch((error: Error) => {
+        if (this.#qmp === qmp) this.#fault = error;
+      });
     });
     void qmp.ended.then(() => watcher.close());
   }
@@ -217,10 +221,13 @@ export class Machine {
       ...extra,
     ], { log });
     this.#daemon = daemon;
+    this.#fault = undefined;
     this.#shell = await Shell.connect(shell);
     const qmp = await Qmp.connect(monitor);
     this.#qmp = qmp;
-    this.#startAfterReset(daemon, qmp).catch((error: unknown) => (this.#fault = error));
+    this.#startAfterReset(daemon, qmp).catch((error: Error) => {
+      if (this.#daemon) this.#fault = error;
+    });
     if (!canUseKvm()) this.#followKexecs(qmp);
   }
 }

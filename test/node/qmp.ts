@@ -68,10 +68,15 @@ export class Qmp {
 
   /** The running machine's memory and devices are as they were, and nothing that was translated for its processor is left in QEMU. */
   async forgetTranslations(): Promise<void> {
-    // Loading a snapshot is what empties QEMU's cache; there is no command for it alone.
-    for (const command of ['stop', 'savevm kexec', 'loadvm kexec', 'delvm kexec', 'cont']) {
-      const complaint = await this.execute('human-monitor-command', { 'command-line': command });
-      if (complaint !== '') throw new Error(`QEMU refused ${command}: ${String(complaint)}`);
+    await this.execute('stop');
+    try {
+      // Loading a snapshot is what empties QEMU's cache; there is no command for it alone.
+      for (const command of ['savevm', 'loadvm', 'delvm']) {
+        const complaint = await this.execute('human-monitor-command', { 'command-line': `${command} kexec` });
+        if (complaint !== '') throw new Error(`QEMU refused ${command}: ${String(complaint)}`);
+      }
+    } finally {
+      await this.execute('cont');
     }
   }
 

@@ -58,7 +58,7 @@ export class Shell {
     this.#socket.write(line(mark));
     // An echo of the line carries a variable's name, the answer digits.
     const end = new RegExp(`\\n?${mark}:([0-9]+):`);
-    const found = await waitFor(`the guest to finish: ${what.slice(0, 200)}`, { seconds, every: 5 }, () => end.exec(this.#received) ?? (this.#closed ? this.#closed : undefined), () => this.#received.slice(-400));
+    const found = await waitFor(`the guest to finish: ${what.slice(0, 200)}`, { seconds, every: 5 }, () => end.exec(this.#received) ?? (this.#closed || undefined), () => this.#received.slice(-400));
     if (found === true) throw new Error(`the machine went down before it had finished: ${what.slice(0, 200)}`);
     return { code: Number(found[1]), output: this.#received.slice(0, found.index) };
   }

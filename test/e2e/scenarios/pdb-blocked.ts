@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { fixedByReboot, fixedRelease, inFixedKernel, inService, isCordoned } from '../reboot.ts';
+import { fixedByReboot, inFixedKernel, inService, isCordoned } from '../reboot.ts';
 import type { Scenario } from '../scenario.ts';
 import { deployWorkload, nodesOfWorkload, scaleWorkload } from '../workload.ts';
 import { BOOT, SOON, apply, assertHealthyKernel, getKernelPatch, policy, untilNode } from '../world.ts';
