@@ -20,7 +20,7 @@ const SHUTDOWN_TIMEOUT_MILLISECONDS = 60_000;
 /** The exit code of a program that a signal has ended, as shells, nsenter and kernel/host.ts give it. A node that goes down ends all in the agent's container, before systemctl has its answer: then it was heard. */
 const ENDED_BY_SIGNAL = 128;
 /** The namespaces of the node's init (ADR 13). */
-const ON_THE_NODE = ['nsenter', '-t', '1', '-m', '-u', '-i', '-n', '-p', '--'] as const;
+export const ON_THE_NODE = ['nsenter', '-t', '1', '-m', '-u', '-i', '-n', '-p', '--'] as const;
 /** Newer systemd makes a kexec of a reboot when an image is there, and a soft reboot when another root is (its docs/ENVIRONMENT.md). */
 const NOTHING_BY_ITSELF = ['env', 'SYSTEMCTL_SKIP_AUTO_KEXEC=1', 'SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1'] as const;
 

@@ -22,6 +22,46 @@ export function chooseEntry(config: string, surroundings: Surroundings): Choice 
   return { ...start(run, wanted), once: isTaken(run, 'next_entry') };
 }
 
+/** Stands for any entry that grub-set-default may name. */
+const ANY = 'kernelpatch-any-entry';
+
+/** What grub-set-default names is the default. Throws BootLoaderUnknown. */
+export function takesSavedEntry(config: string, surroundings: Surroundings): boolean {
+  const environment = new Map([...surroundings.environment, ['next_entry', ''], ['saved_entry', ANY]]);
+  const run = runScript(parseScript(config), { ...surroundings, files: new Set([...surroundings.files, 'grubenv']), environment });
+  return valueOf(run, 'default') === ANY;
+}
+
+/**
+ * How grub-set-default and grub-reboot name the entry that starts this kernel, also when others are installed later: by ids that have its release in them, or by titles where an entry has no id. undefined: there is none.
+ * Throws BootLoaderUnknown.
+ */
+export function nameEntry(config: string, surroundings: Surroundings, release: string, isImage: (image: string) => boolean): string | undefined {
+  return searchMenu(runScript(parseScript(config), surroundings), release, isImage);
+}
+
+/** The first one: those for recovery stand behind it. */
+function searchMenu(run: Run, release: string, isImage: (image: string) => boolean): string | undefined {
+  for (const { certain, id, title = '', starts } of run.menu) {
+    if (!certain || id === undefined) continue;
+    const name = id.replaceAll('>', '>>');
+    const inner = typeof starts !== 'string' && starts.submenu ? searchMenu(openSubmenu(run, starts), release, isImage) : undefined;
+    if (inner !== undefined) return `${name}>${inner}`;
+    if (isNamedAfter(release, [id, title]) && startsImage(run, starts, isImage)) return name;
+  }
+  return undefined;
+}
+
+function isNamedAfter(release: string, names: readonly string[]): boolean {
+  return names.some((name) => name.includes(release));
+}
+
+function startsImage(run: Run, starts: MenuEntry['starts'], isImage: (image: string) => boolean): boolean {
+  if (typeof starts !== 'string' && starts.submenu) return false;
+  const image = typeof starts === 'string' ? starts : imageOf(run, starts);
+  return image !== undefined && isImage(image);
+}
+
 /** grubenv has the variable, and the script has emptied it. */
 function isTaken(run: Run, name: string): boolean {
   return (run.surroundings.environment.get(name) ?? '') !== '' && valueOf(run, name) === '';

@@ -49,6 +49,12 @@ export function pairKernels(boot: readonly string[], modules: readonly string[])
   return pairs.slice(0, MAX_KERNELS);
 }
 
+/** The kernel with this image as GRUB names it: its paths begin at the disk of /boot, or of the root, or at a subvolume, so the name of the file tells. */
+export function kernelOf(image: string, kernels: readonly InstalledKernel[]): InstalledKernel | undefined {
+  const name = image.slice(image.lastIndexOf('/') + 1);
+  return kernels.find((kernel) => kernel.image === `${BOOT}/${name}`);
+}
+
 export interface InstalledReader {
   /** The kernels as they are now. An image that has not changed since the last look is not read again. */
   look(): Promise<readonly InstalledKernel[]>;

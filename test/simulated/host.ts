@@ -11,6 +11,7 @@ import { debianBoot } from './boot.ts';
 import { SimulatedDisk, unwritable } from './disk.ts';
 import type { WriteFate } from './disk.ts';
 import { someFacts } from './facts.ts';
+import { SimulatedGrub } from './grub.ts';
 import { buildIDNote } from './module.ts';
 import { SimulatedReboots } from './reboot.ts';
 import type { StartedKernel } from './reboot.ts';
@@ -72,6 +73,7 @@ export class SimulatedMachine {
   readonly behaviours = new Map<string, Behaviour>();
   readonly staged = new Map<string, Buffer>();
   readonly reboots: SimulatedReboots;
+  readonly grub = new SimulatedGrub(this.disk.files);
   /** Called when the machine has gone down in order, and comes up. */
   goneDown: () => void = () => this.comeUp();
   /** Commands that the kernel was given, and writes to sysfs, in order. */
@@ -87,7 +89,7 @@ export class SimulatedMachine {
   constructor(clock: Clock) {
     const { bootID, release, buildID, hardware } = someFacts();
     this.clock = clock;
-    this.reboots = new SimulatedReboots(clock, (path) => this.#text(path));
+    this.reboots = new SimulatedReboots(clock, this.grub, (path) => this.#text(path));
     const facts: Readonly<Record<string, string>> = {
       '/proc/sys/kernel/random/boot_id': bootID,
       '/proc/sys/kernel/osrelease': release,
@@ -97,6 +99,7 @@ export class SimulatedMachine {
       '/sys/class/dmi/id/sys_vendor': hardware.vendor,
       '/sys/class/dmi/id/product_name': hardware.product,
       '/sys/class/dmi/id/bios_version': hardware.firmware,
+      '/proc/1/mountinfo': '22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw',
       '/proc/sys/kernel/kexec_load_disabled': '0',
       '/proc/sys/kernel/ftrace_enabled': '1',
       '/proc/sys/kernel/modules_disabled': '0',

@@ -2,6 +2,7 @@
 import type { RebootOrder } from '../../crds/nodekernel.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { RunResult } from '../../kernel/host.ts';
+import type { SimulatedGrub } from './grub.ts';
 import { KERNEL_BUILD_ID, someFacts } from './facts.ts';
 import { RELEASE } from './module.ts';
 
@@ -27,7 +28,7 @@ export class SimulatedReboots {
   readonly prints: Record<'-s' | '-c', string[]> = { '-s': [], '-c': [] };
   /** What systemctl prints, call by call, until it takes the order. */
   readonly refusals: string[] = [];
-  /** The boot loader's default. */
+  /** What the boot loader starts where its grubenv says nothing. */
   byDefault = RELEASE;
   /** Kernels that panic on their way up. */
   readonly panics = new Set<string>();
@@ -38,20 +39,24 @@ export class SimulatedReboots {
   goingInto: 'Kexec' | 'Firmware' | undefined;
   #boots = 0;
   readonly #clock: Clock;
+  readonly #grub: SimulatedGrub;
   readonly #textOf: (path: string) => string | undefined;
 
-  constructor(clock: Clock, textOf: (path: string) => string | undefined) {
+  constructor(clock: Clock, grub: SimulatedGrub, textOf: (path: string) => string | undefined) {
     this.#clock = clock;
+    this.#grub = grub;
     this.#textOf = textOf;
   }
 
   /** Runs kexec, or systemctl through nsenter. `goesDown` is called when all services have stopped. */
   async run(argv: readonly string[], goesDown: () => void): Promise<RunResult> {
     const isKexec = argv[0] === 'kexec';
+    const program = argv[argv.indexOf('--') + 1] ?? '';
     const boots = this.#boots;
     await this.#clock.sleep(isKexec ? LOAD_MILLISECONDS : TELL_MILLISECONDS);
     // A program ends with its boot.
     if (boots !== this.#boots) return { exitCode: 137, stderr: '' };
+    if (program.startsWith('grub-')) return this.#grub.run(argv.slice(argv.indexOf('--') + 1));
     return isKexec ? this.#kexec(argv) : this.#systemctl(argv, goesDown);
   }
 
@@ -75,8 +80,11 @@ export class SimulatedReboots {
     return /(^| )panic=[1-9]/.test(image.commandLine) ? this.byFirmware() : undefined;
   }
 
+  /** A kernel that panics, as those of the tests do within seconds, comes back by the firmware once more. */
   byFirmware(): StartedKernel {
-    return { release: this.byDefault, commandLine: `BOOT_IMAGE=/boot/vmlinuz-${this.byDefault} root=/dev/vda1 ro quiet` };
+    const release = this.#grub.start() ?? this.byDefault;
+    const started = this.panics.has(release) ? (this.#grub.start() ?? this.byDefault) : release;
+    return { release: started, commandLine: `BOOT_IMAGE=/boot/vmlinuz-${started} root=/dev/vda1 ro quiet` };
   }
 
   #kexec(argv: readonly string[]): RunResult {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { chooseEntry } from '../../../../kernel/boot/choice.ts';
+import { chooseEntry, nameEntry, takesSavedEntry } from '../../../../kernel/boot/choice.ts';
 import type { Choice } from '../../../../kernel/boot/choice.ts';
 import { parseEntries } from '../../../../kernel/boot/entries.ts';
 import { parseEnvironment } from '../../../../kernel/boot/environment.ts';
@@ -156,4 +156,29 @@ test('a configuration with changed or missing characters is a choice or BootLoad
     }),
     { numRuns: 10_000 },
   );
+});
+
+const isImage = (release: string) => (image: string) => image.endsWith(`/vmlinuz-${release}`);
+const named = (config: string, release: string, given: Surroundings = surroundings('/boot/grub', {})) => nameEntry(config, given, release, isImage(release));
+
+test('a kernel is named by the ids of its entry and of the submenu, not by the entry that starts whatever is the newest', () => {
+  for (const release of [NEW, OLD]) assert.equal(named(aDebianGrubConfig([NEW, OLD]), release), `${ADVANCED_ID}>${advancedID(release)}`);
+  assert.equal(named(aDebianGrubConfig([OLD]), NEW), undefined);
+});
+
+test('a kernel is not named by an entry that only looks like it', () => {
+  assert.equal(named(aDebianGrubConfig([OLD], { custom: `menuentry '${NEW}' { linux /boot/vmlinuz-${OLD} }\n` }), NEW), undefined);
+  assert.equal(named(aDebianGrubConfig([OLD], { custom: `menuentry 'a>b ${NEW}' { linux /boot/vmlinuz-${NEW} }\n` }), NEW), `a>>b ${NEW}`, 'one without an id has its title');
+});
+
+test('an entry of the Boot Loader Specification is named by its file', () => {
+  assert.equal(named(RHEL_GRUB_CONFIG, RHEL_NEW, surroundings('/boot/grub2', {}, { entries: entries([RHEL_OLD, RHEL_NEW]) })), `${MACHINE_ID}-${RHEL_NEW}`);
+});
+
+test('what grub-set-default names counts with GRUB_DEFAULT=saved and on the RHEL family, whatever is in grubenv', () => {
+  for (const variables of [undefined, {}, { saved_entry: '0', next_entry: '1' }]) {
+    assert.equal(takesSavedEntry(aDebianGrubConfig([NEW]), surroundings('/boot/grub', variables)), false);
+    assert.equal(takesSavedEntry(aDebianGrubConfig([NEW], { wanted: 'saved' }), surroundings('/boot/grub', variables)), true);
+    assert.equal(takesSavedEntry(RHEL_GRUB_CONFIG, surroundings('/boot/grub2', variables, { entries: entries([RHEL_NEW]) })), true);
+  }
 });
