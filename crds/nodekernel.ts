@@ -121,6 +121,7 @@ const RebootOrder = z
     since: instant('since', 'since is when this phase began, RFC 3339.'),
     deadline: z.optional(instant('deadline', 'deadline is when this phase is given up, by the clock of the operator, RFC 3339; of Parked and Refused: from when it is tried again.')),
     retry: z.optional(z.string().check(z.maxLength(64), doc("retry is the KernelPatch's retryReboot when the order began, if any."))),
+    setDefault: z.optional(z.boolean().check(doc("setDefault is the policy's reboot.setDefault: the kernel becomes the default of the boot loader once it is proven, and is started once by it before, where a boot by the firmware needs that. Absent is false."))),
     kexecRefused: z.optional(z.string().check(z.maxLength(128), doc('kexecRefused is why the kexec was refused in whose place the node boots by its firmware.'))),
     reason: reason(),
     message: message(),
@@ -194,16 +195,16 @@ export type BootReport = z.infer<typeof BootReport>;
 
 /**
  * Staging: on the way there. Staged: all is ready to go down. Refused: it can not be done, or not now; the node is up and as it was. GoingDown: the node was told to. Unstaged: the order does not want
- * it any more, and nothing of it is left. Expired: notAfter has passed, and nothing of it is left. In a later boot: Proven: this boot was made by the order, and the kernel is the wanted one.
- * CameBackByFirmware: the kexec did not come to a kernel that runs. WrongKernel: this boot was made by the order, and another kernel runs. OtherBoot: this boot was not made by the order.
+ * it any more, and nothing of it is left. Expired: notAfter has passed, and nothing of it is left. In a later boot: SettingDefault: as Proven, and the boot loader's default is being set. Proven: this boot was made by the
+ * order, and the kernel is the wanted one. CameBackByFirmware: the kexec did not come to a kernel that runs. WrongKernel: this boot was made by the order, and another kernel runs. OtherBoot: this boot was not made by the order.
  */
-export const REBOOT_STATES = ['Staging', 'Staged', 'Refused', 'GoingDown', 'Unstaged', 'Expired', 'Proven', 'CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const;
+export const REBOOT_STATES = ['Staging', 'Staged', 'Refused', 'GoingDown', 'Unstaged', 'Expired', 'SettingDefault', 'Proven', 'CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const;
 export type RebootState = (typeof REBOOT_STATES)[number];
 
 const RebootReport = z
   .object({
     id: rebootID('id is that of the order in spec.reboot, or of an earlier one that could not be taken back.'),
-    state: z.enum(REBOOT_STATES).check(doc('state is Staging, Staged, Refused, GoingDown, Unstaged or Expired in the boot that the order is for, and Proven, CameBackByFirmware, WrongKernel or OtherBoot in a later one.')),
+    state: z.enum(REBOOT_STATES).check(doc('state is Staging, Staged, Refused, GoingDown, Unstaged or Expired in the boot that the order is for, and SettingDefault, Proven, CameBackByFirmware, WrongKernel or OtherBoot in a later one.')),
     reason: reason(),
     message: message(),
     since: z.string().check(z.maxLength(64), doc('since is when this state began, RFC 3339.')),
@@ -250,6 +251,11 @@ const NextBoot = z
     release: z.string().check(z.maxLength(64), doc('release is the kernel that the boot loader starts, or unknown.')),
     source: z.optional(z.string().check(z.maxLength(1024), doc('source is the configuration that says so, as /boot/grub/grub.cfg.'))),
     message: message(),
+    unsettable: z.optional(
+      z
+        .object({ reason: reason(), message: message() })
+        .check(doc('unsettable is why no other kernel can be made the default there, by reboot.setDefault of the policy or by hand with grub-set-default; absent where it can, and where release is unknown.')),
+    ),
   })
   .check(doc("nextBoot is what the firmware's next boot of the node starts, as the boot loader's files say; a kexec starts what was loaded for it."));
 

@@ -48,7 +48,10 @@ const Reboot = z
     ),
     onKexecFailure: z
       ._default(z.enum(ON_KEXEC_FAILURE), 'Firmware')
-      .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel. Block: it is Blocked.')),
+      .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel, or setDefault is true. Block: it is Blocked.')),
+    setDefault: z._default(z.boolean(), false).check(
+      doc("setDefault: true makes the fixed kernel the default of the node's GRUB once it has been proven there, never before. A boot by the firmware that needs it has GRUB start that kernel once first, so that one that panics comes back with the earlier default. status.nextBoot of the NodeKernel says when it can not be set."),
+    ),
   })
   .check(doc('reboot says how nodes boot into a fixed kernel.'));
 
@@ -91,7 +94,7 @@ export const PatchPolicySpec = z
       { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
     drain: z._default(Drain, { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 }),
-    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware' }),
+    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware', setDefault: false }),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;

@@ -122,6 +122,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
 
   async function carryOutReboot(reboot: RebootLook): Promise<number> {
     facts = undefined;
+    layout = undefined;
     const done = await reboots.carryOut(reboot);
     metrics.count(reboot.step.name, done ? 'ok' : 'failed');
     return done ? 0 : reboot.lookAgainIn;

@@ -81,12 +81,12 @@ function describeReboot({ reboot: { report }, previous, now }: ReportInput): Pic
   return { reboot: { ...report, message: clip(report.message, MAX_MESSAGE_CHARACTERS), since: earlier?.since ?? timestamp(now) } };
 }
 
-function describeLayout({ kernels, nextBoot: { release, source, message } }: BootLayout): Pick<NodeKernelStatus, 'installedKernels' | 'unbootableKernels' | 'nextBoot'> {
+function describeLayout({ kernels, nextBoot: { release, source, message, unsettable } }: BootLayout): Pick<NodeKernelStatus, 'installedKernels' | 'unbootableKernels' | 'nextBoot'> {
   const unbootable = kernels.flatMap((kernel) => (kernel.fault ? [{ release: kernel.release, reason: kernel.fault.reason, message: clip(kernel.fault.message, MAX_MESSAGE_CHARACTERS) }] : []));
   return {
     installedKernels: kernels.map((kernel) => kernel.release),
     ...(unbootable.length > 0 && { unbootableKernels: unbootable }),
-    nextBoot: { release, ...(source !== undefined && { source }), message: clip(message, MAX_MESSAGE_CHARACTERS) },
+    nextBoot: { release, ...(source !== undefined && { source }), message: clip(message, MAX_MESSAGE_CHARACTERS), ...(unsettable && { unsettable }) },
   };
 }
 

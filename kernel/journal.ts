@@ -29,6 +29,8 @@ export interface Reboot {
   readonly release: string;
   /** The boot that is to end. */
   readonly bootID: string;
+  /** The boot loader is told to start the kernel once, which it would not by default. */
+  readonly once?: true;
   /** For people, RFC 3339. */
   readonly at: string;
 }

@@ -11,11 +11,12 @@ export type NextBootJudgement =
   | { readonly kind: 'Unknown'; readonly message: string };
 
 /** Whether the boot loader starts this kernel next. A report without it is of an older agent. */
-export function judgeNextBoot(target: string, { nextBoot }: Report): NextBootJudgement {
+export function judgeNextBoot(target: string, report: Report): NextBootJudgement {
+  const { nextBoot } = report;
   const { release, source = 'the boot loader', message } = nextBoot ?? { release: 'unknown', message: 'the agent has not reported it' };
   if (release === target) return { kind: 'Target' };
   if (release === 'unknown') return { kind: 'Unknown', message: `which kernel the next boot by firmware starts is not known: ${message}` };
-  return { kind: 'Other', message: `the next boot by firmware starts ${release} (${source}), not the fixed kernel ${target}: make ${target} the default of the boot loader there` };
+  return { kind: 'Other', message: `the next boot by firmware starts ${release} (${source}), not the fixed kernel ${target}: make ${target} the default of the boot loader there${describeUnsettable(report)}` };
 }
 
 /** That a boot by firmware undoes a fix that `target` brings, or has brought; undefined: it does not, or that is not known. */
@@ -23,7 +24,12 @@ export function describeRelapse(target: string, spec: KernelPatchSpec, report: R
   if (judgeNextBoot(target, report).kind !== 'Other') return undefined;
   const release = report.nextBoot?.release ?? '';
   const lack = LACKS[stateOf(release, spec)];
-  return lack && `the next boot by firmware starts ${release}, which ${lack}: make ${target} the default of the boot loader there`;
+  return lack && `the next boot by firmware starts ${release}, which ${lack}: make ${target} the default of the boot loader there${describeUnsettable(report)}`;
+}
+
+/** What a person has to do first; for the end of a message. */
+function describeUnsettable({ nextBoot }: Report): string {
+  return nextBoot?.unsettable === undefined ? '' : ` (${nextBoot.unsettable.message})`;
 }
 
 const LACKS: Readonly<Record<KernelState | 'NotListed', string | undefined>> = {

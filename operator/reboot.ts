@@ -109,6 +109,7 @@ export function beginOrder({ node, nodeKernel, now, policy }: RebootView, target
   const order: Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'> = {
     id: createHash('sha256').update(`${node.uid} ${now}`).digest('hex').slice(0, 16),
     ...target,
+    ...(policy.reboot.setDefault && { setDefault: true }),
     bootID,
     notAfter: instant(now + (STAGING_SECONDS + longestDrain(policy)) * 1000),
     ...(kexecRefused !== undefined && { kexecRefused }),

@@ -46,7 +46,7 @@ export interface Ground {
  */
 export function chooseWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground): Decision {
   const consent = consentOf(ground.policy);
-  const ways = [livePatchWay(entry, kernelPatch.spec, ground.report), kexecWay(entry, kernelPatch, ground), rebootWay(entry, ground.report)] as const;
+  const ways = [livePatchWay(entry, kernelPatch.spec, ground.report), kexecWay(entry, kernelPatch, ground), rebootWay(entry, ground)] as const;
   const way = ways.find((each): each is Possible => each.kind !== 'Cannot');
   if (way === undefined) return stuck(entry, ways, consent);
   if (!allowed(way.action, consent)) return forbidden(way, ways[1], consent);
@@ -137,7 +137,7 @@ function kexecWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground):
     }
     switch (report.kernel.kexec) {
       case 'Available':
-        return { kind: 'Works', action: 'Kexec', reason: 'KexecAvailable', message: [`a kexec into the installed kernel ${target} fixes it`, ...warnOf(target, spec, report)].join('; ') };
+        return { kind: 'Works', action: 'Kexec', reason: 'KexecAvailable', message: [`a kexec into the installed kernel ${target} fixes it`, ...warnOf(target, spec, ground)].join('; ') };
       case 'Unavailable':
         return { kind: 'Cannot', reason: 'KexecUnavailable', message: `kexec into ${target} is not possible (kexec_load_disabled or lockdown)` };
       case 'Unknown':
@@ -155,21 +155,24 @@ function isOtherTry({ metadata, spec: { retryReboot } }: KernelPatch, order: Reb
 }
 
 /** The fix does not outlive a boot that is no kexec, or may not. */
-function warnOf(target: string, spec: KernelPatchSpec, report: NodeKernelStatus): readonly string[] {
+function warnOf(target: string, spec: KernelPatchSpec, { report, policy }: Ground): readonly string[] {
   const next = judgeNextBoot(target, report);
+  if (next.kind === 'Other' && policy.spec.reboot.setDefault && report.nextBoot?.unsettable === undefined) return [];
   const warning = next.kind === 'Unknown' ? next.message : describeRelapse(target, spec, report);
   return warning === undefined ? [] : [warning];
 }
 
-/** The firmware starts what the boot loader's default is, so a reboot helps only where that is the fixed kernel. */
-function rebootWay(entry: KernelEntry, report: NodeKernelStatus): Way {
+/** The firmware starts what the boot loader's default is, so a reboot helps only where that is the fixed kernel, or may be made so. */
+function rebootWay(entry: KernelEntry, { report, policy }: Ground): Way {
+  const { setDefault } = policy.spec.reboot;
   return installedWay(entry, report, (target) => {
     const next = judgeNextBoot(target, report);
     switch (next.kind) {
       case 'Target':
         return { kind: 'Works', action: 'Reboot', reason: 'RebootNeeded', message: `a reboot into the installed kernel ${target}, which the boot loader starts next, fixes it` };
       case 'Other':
-        return { kind: 'Cannot', reason: 'BootLoaderStartsOtherKernel', message: next.message };
+        if (setDefault) return { kind: 'Works', action: 'Reboot', reason: 'RebootNeeded', message: `a reboot into the installed kernel ${target}, which the boot loader is told to start, fixes it` };
+        return { kind: 'Cannot', reason: 'BootLoaderStartsOtherKernel', message: `${next.message}, or set spec.reboot.setDefault: true in PatchPolicy ${policy.metadata.name}` };
       case 'Unknown':
         return { kind: 'Unknown', action: 'Reboot', reason: 'NextBootUnknown', message: next.message };
       default:

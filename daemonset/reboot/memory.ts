@@ -14,6 +14,8 @@ export interface RebootMemory {
   readonly step: { readonly name: RebootStepName; readonly reason: string; readonly since: number } | undefined;
   /** All was made ready by this agent. */
   readonly staged: boolean;
+  /** It was tried to make the proven kernel the boot loader's default; `refusal` says why it is not. */
+  readonly defaultTried: boolean;
   /** systemd has taken the order to go down from this agent. */
   readonly told: boolean;
   /** How often the kernel was asked to take the image. */
@@ -33,7 +35,7 @@ function intentOf(order: RebootOrder | undefined): string {
 }
 
 function forgetAll(intent: string): RebootMemory {
-  return { intent, step: undefined, staged: false, told: false, attempts: 0, failure: undefined, refusal: undefined };
+  return { intent, step: undefined, staged: false, defaultTried: false, told: false, attempts: 0, failure: undefined, refusal: undefined };
 }
 
 /** The memory of the same order goes on; of another one nothing is known. */
@@ -65,6 +67,11 @@ export function ready(memory: RebootMemory): RebootMemory {
 
 export function attempted(memory: RebootMemory): RebootMemory {
   return { ...memory, attempts: memory.attempts + 1, staged: false, failure: undefined, refusal: undefined };
+}
+
+export function triedDefault(memory: RebootMemory, failure: Failure | undefined, now: number): RebootMemory {
+  const tried = { ...memory, defaultTried: true };
+  return failure === undefined ? tried : refused(tried, failure, now);
 }
 
 export function told(memory: RebootMemory): RebootMemory {

@@ -37,6 +37,7 @@ export function isOver(record: RebootRecord, running: RunningKernel, order: Rebo
 }
 
 function isReported({ id }: RebootRecord, { state }: Outcome, order: RebootOrder | undefined, { reboot, hardware }: NodeKernelStatus): boolean {
+  if (reboot?.id === id && !OUTCOMES.has(reboot.state)) return false;
   const remembered = state !== 'CameBackByFirmware' || hardware?.kexecFailure?.id === id;
   return remembered && (order?.id !== id || reboot?.id === id);
 }
@@ -68,29 +69,30 @@ function isMade(record: RebootRecord | undefined, id: string, { bootID }: Runnin
   return record?.kind === 'GoingDown' && record.id === id && record.bootID !== bootID && bootID !== 'unknown';
 }
 
-function judge(order: Pick<Reboot, 'id' | 'method' | 'release'> & { readonly buildID?: string | undefined }, running: RunningKernel): Outcome {
+function judge(order: Pick<Reboot, 'id' | 'method' | 'release'> & Partial<Pick<RebootOrder, 'buildID' | 'setDefault'>>, running: RunningKernel): Outcome {
   const { id, method, release, buildID } = order;
   if (method === 'Kexec' && running.rebootID === 'unknown') return { state: 'OtherBoot', reason: 'CommandLineUnreadable', message: `kernel ${running.release} runs, and /proc/cmdline of the node, which would say whether kexec started it, can not be read` };
   if (method === 'Kexec' && running.rebootID !== id) return cameBack(release, running);
-  if (running.release !== release) return { state: 'WrongKernel', reason: 'WrongRelease', message: describeWrong(method, release, running.release) };
+  if (running.release !== release) return { state: 'WrongKernel', reason: 'WrongRelease', message: describeWrong(order, running.release) };
   if (buildID !== undefined && running.buildID !== buildID) {
     return { state: 'WrongKernel', reason: 'WrongBuild', message: `kernel ${release} runs with build id ${running.buildID}, and ${buildID} is wanted: install the right build of it on the node` };
   }
   return { state: 'Proven', reason: `By${method}`, message: `kernel ${release} runs, started ${method === 'Kexec' ? 'by kexec' : 'by the firmware'} for this order` };
 }
 
+const TRACES = 'The console of the node, /sys/fs/pstore or /var/lib/systemd/pstore may have its last words';
+
 function cameBack(target: string, { release }: RunningKernel): Outcome {
-  const traces = 'The console of the node, /sys/fs/pstore or /var/lib/systemd/pstore may have its last words';
   if (release === target) {
-    return { state: 'CameBackByFirmware', reason: 'FirmwareStartedTarget', message: `the kexec into ${target} did not come to a kernel that runs; the firmware then started the same kernel, and that runs. ${traces}` };
+    return { state: 'CameBackByFirmware', reason: 'FirmwareStartedTarget', message: `the kexec into ${target} did not come to a kernel that runs; the firmware then started the same kernel, and that runs. ${TRACES}` };
   }
-  return { state: 'CameBackByFirmware', reason: 'KexecFailed', message: `the kexec into ${target} did not come to a kernel that runs: the node came back through its firmware with ${release}. ${traces}` };
+  return { state: 'CameBackByFirmware', reason: 'KexecFailed', message: `the kexec into ${target} did not come to a kernel that runs: the node came back through its firmware with ${release}. ${TRACES}` };
 }
 
-function describeWrong(method: Reboot['method'], target: string, release: string): string {
-  return method === 'Kexec'
-    ? `kexec started ${release}, and the files that it was given are named ${target}: install the package of ${target} again`
-    : `the boot loader started ${release} instead of ${target}: make ${target} its default`;
+function describeWrong({ method, release: target, setDefault }: Pick<Reboot, 'method' | 'release'> & Pick<RebootOrder, 'setDefault'>, release: string): string {
+  if (method === 'Kexec') return `kexec started ${release}, and the files that it was given are named ${target}: install the package of ${target} again`;
+  const why = `the boot loader started ${release} instead of ${target}`;
+  return setDefault === true ? `${why}, which it was to start at least once: ${target} may not have come to run. ${TRACES}` : `${why}: make ${target} its default`;
 }
 
 function otherBoot({ release }: RebootOrder, running: RunningKernel): Outcome {

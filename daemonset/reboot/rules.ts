@@ -126,12 +126,21 @@ const readyToGo: Rule = ({ order }) => ({
   message: order?.method === 'Kexec' ? `kernel ${order.release} is in place for kexec` : 'nothing has to be put in place for a reboot by the firmware',
 });
 
-const rest: Rule = ({ order, running, record, reported, date }) => {
+const rest: Rule = (view) => {
+  const { order, running, date } = view;
   if (order === undefined) return { name: 'Rest', state: 'Unstaged', reason: 'NoOrder', message: 'there is no order' };
-  if (order.bootID !== running.bootID) return { name: 'Arrive', ...judgeOrder(order, running, record, reported) };
+  if (order.bootID !== running.bootID) return arrive(view, order);
   if (isExpired(order, date)) return { name: 'Rest', state: 'Expired', reason: 'Expired', message: `the order was to be carried out until ${order.notAfter}; nothing of it is left` };
   return { name: 'Rest', state: 'Unstaged', reason: order.phase, message: `in phase ${order.phase} nothing is put in place` };
 };
+
+/** The boot loader's default is only changed once the kernel is known to run: one that does not comes back with the earlier one. */
+function arrive({ running, record, reported, memory: { defaultTried, refusal } }: RebootView, order: RebootOrder): RebootStep {
+  const outcome = judgeOrder(order, running, record, reported);
+  if (outcome.state !== 'Proven' || order.setDefault !== true || reported?.state === 'Proven') return { name: 'Arrive', ...outcome };
+  if (!defaultTried) return { name: 'SetDefault', state: 'SettingDefault', reason: 'SettingDefault', message: `${outcome.message}; it is being made the default of the boot loader` };
+  return refusal === undefined ? { name: 'Arrive', ...outcome } : { name: 'Arrive', ...outcome, reason: refusal.reason, message: `${outcome.message}; it is not the default of the boot loader: ${refusal.message}` };
+}
 
 function refuse(reason: string, message: string): RebootStep {
   return { name: 'Refuse', state: 'Refused', reason, message };

@@ -1,6 +1,8 @@
 /** Carries out one step of a reboot. What may take the node down is in the journal before it is asked for. */
 import type { RebootOrder } from '../../crds/nodekernel.ts';
 import { findKernelFiles } from '../../kernel/boot/find.ts';
+import { forgetOnce, makeDefault, planOnce, startOnce } from '../../kernel/boot/setting.ts';
+import type { Once } from '../../kernel/boot/setting.ts';
 import { timestamp } from '../../kernel/clock.ts';
 import { mergeCommandLine } from '../../kernel/cmdline.ts';
 import type { Failure } from '../../kernel/errno.ts';
@@ -14,7 +16,7 @@ import { findInhibitor, goDown, refuseInhibited } from '../../kernel/shutdown.ts
 import { describeStageError, describeUnstageError, refuseCommandLine, refuseKexec } from '../../kernel/staging.ts';
 import { JOURNAL_PATH } from '../journal.ts';
 import type { Machine } from '../run.ts';
-import { attempted, failed, ready, refused, staysUp, takenBack, told } from './memory.ts';
+import { attempted, failed, ready, refused, staysUp, takenBack, told, triedDefault } from './memory.ts';
 import type { RebootMemory } from './memory.ts';
 import { describeStuck, isExpired } from './rules.ts';
 import type { RebootView } from './rules.ts';
@@ -39,13 +41,16 @@ export async function runRebootStep(machine: Machine, view: RebootView, name: Re
   }
 }
 
-const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Stage: stage, GoDown: down };
+const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Stage: stage, GoDown: down, SetDefault: setDefault };
 
 async function stage(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
   const { host, clock, journal } = machine;
   const refusal = (await refuseShutdown(host)) ?? refuseJournal(journal.unreadable);
   if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
-  if (order.method === 'Firmware') return ready(memory);
+  if (order.method === 'Firmware') {
+    const once = await onceFor(host, order);
+    return 'reason' in once ? standInTheWay(memory, once, clock.monotonic()) : ready(memory);
+  }
   const found = await prepare(machine, order);
   if ('reason' in found) return standInTheWay(memory, found, clock.monotonic());
   const { files, commandLine } = found;
@@ -96,16 +101,35 @@ async function unstage({ host, clock, journal }: Machine, { memory }: RebootView
 
 /** Everything that can stop it is looked at once more, since draining the node has taken its time. */
 async function down(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
-  const { host, clock, journal } = machine;
+  const { host, clock } = machine;
   if (isExpired(order, clock.now())) return memory;
   const refusal = await refuseShutdown(host);
   if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
   if (order.method === 'Kexec' && (await readStaged(host)) === 'off') return { ...memory, staged: false };
-  if (!isRecorded(journal.reboot, 'GoingDown', order, running.bootID)) await journal.record(recordOf('GoingDown', order, machine));
-  const failure = await tell(host, order);
+  const once = await onceFor(host, order);
+  if ('reason' in once) return standInTheWay(memory, once, clock.monotonic());
+  await recordGoing(machine, order, running.bootID, once);
+  const failure = (await startOnce(host, order.release, once)) ?? (await tell(host, order));
   if (failure === undefined) return told(memory);
-  await backToStaged(machine, order);
-  return failure.reason === 'ImageGone' ? { ...memory, staged: false } : standInTheWay(memory, failure, clock.monotonic());
+  const left = await backToStaged(machine, order);
+  return failure.reason === 'ImageGone' ? { ...memory, staged: false } : standInTheWay(memory, { ...failure, message: `${failure.message}${left}` }, clock.monotonic());
+}
+
+/** What an agent before this one has recorded stands. */
+async function recordGoing(machine: Machine, order: RebootOrder, bootID: string, { needed }: Once): Promise<void> {
+  const { journal } = machine;
+  const isKnown = isRecorded(journal.reboot, 'GoingDown', order, bootID) && (journal.reboot?.once === true || !needed);
+  if (!isKnown) await journal.record({ ...recordOf('GoingDown', order, machine), ...(needed && { once: true }) });
+}
+
+/** Another kernel is only started once by a boot loader that its default is set of afterwards. */
+async function onceFor(host: Host, { method, release, setDefault: wanted }: RebootOrder): Promise<Once | Failure> {
+  return method === 'Firmware' && wanted === true ? planOnce(host, release) : { needed: false };
+}
+
+/** Tried once: what stands in its way is for a person, and nothing is broken meanwhile. */
+async function setDefault({ host, clock }: Machine, { memory }: RebootView, { release }: RebootOrder): Promise<RebootMemory> {
+  return triedDefault(memory, await makeDefault(host, release), clock.monotonic());
 }
 
 /** A call that does not end may have been heard. */
@@ -120,14 +144,17 @@ async function tell(host: Host, { method }: RebootOrder): Promise<Failure | unde
 
 async function stayUp(machine: Machine, { memory }: RebootView): Promise<RebootMemory> {
   const { reboot } = machine.journal;
-  if (reboot !== undefined) await backToStaged(machine, reboot);
-  return failed(staysUp(memory), { reason: 'ShutdownStuck', message: describeStuck(), retry: false }, machine.clock.monotonic());
+  const left = reboot === undefined ? '' : await backToStaged(machine, reboot);
+  return failed(staysUp(memory), { reason: 'ShutdownStuck', message: `${describeStuck()}${left}`, retry: false }, machine.clock.monotonic());
 }
 
-/** The node counts as staying up: a later boot is not held against this order. */
-async function backToStaged(machine: Machine, reboot: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>): Promise<void> {
-  if (reboot.method === 'Firmware') await machine.journal.forgetReboot();
-  else await machine.journal.record(recordOf('Staging', reboot, machine));
+/** The node counts as staying up: a later boot is not held against this order. Returns what is left of it, for the end of a message. */
+async function backToStaged(machine: Machine, reboot: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>): Promise<string> {
+  const { host, journal } = machine;
+  const failure = journal.reboot?.once === true ? await forgetOnce(host, reboot.release) : undefined;
+  if (reboot.method === 'Firmware') await journal.forgetReboot();
+  else await journal.record(recordOf('Staging', reboot, machine));
+  return failure === undefined ? '' : `; the next boot starts ${reboot.release} all the same: ${failure.message}`;
 }
 
 function recordOf(kind: RebootRecord['kind'], { id, method, release, bootID }: Pick<RebootRecord, 'id' | 'method' | 'release' | 'bootID'>, { clock }: Machine): RebootRecord {

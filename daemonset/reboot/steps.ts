@@ -2,7 +2,7 @@
 import type { RebootState } from '../../crds/nodekernel.ts';
 import type { StepRow } from '../steps.ts';
 
-export type RebootStepName = 'Stage' | 'Unstage' | 'GoDown' | 'StayUp' | 'AwaitTransition' | 'AwaitRetry' | 'AwaitDown' | 'Ready' | 'Refuse' | 'Rest' | 'Arrive';
+export type RebootStepName = 'Stage' | 'Unstage' | 'GoDown' | 'StayUp' | 'AwaitTransition' | 'AwaitRetry' | 'AwaitDown' | 'Ready' | 'Refuse' | 'Rest' | 'SetDefault' | 'Arrive';
 
 /** As long as the longest transition that a policy can allow is reversed in by default; what lasts longer is named, and the operator decides. */
 const TRANSITION_SECONDS = 300;
@@ -20,6 +20,7 @@ export const REBOOT_STEPS: Readonly<Record<RebootStepName, StepRow<RebootStepNam
   Ready: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the node waits for phase Rebooting', inverse: 'Unstage' },
   Refuse: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the node is up and as it was', inverse: 'Unstage' },
   Rest: { kind: 'Final', deadlineSeconds: undefined, outcome: 'nothing of an order is left', inverse: 'Stage' },
+  SetDefault: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'the boot loader starts the proven kernel by default, or it is known why not', inverse: undefined },
   Arrive: { kind: 'Final', deadlineSeconds: undefined, outcome: 'what the order has led to is reported', inverse: undefined },
 };
 

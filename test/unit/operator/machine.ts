@@ -42,6 +42,8 @@ export class Machine {
   /** The order whose kernel is in place. */
   #staged: string | undefined;
   #record: RebootRecord | undefined;
+  /** What the boot loader starts once. */
+  #once: string | undefined;
   /** On the command line of the kernel. */
   #rebootID: string | undefined;
 
@@ -60,7 +62,7 @@ export class Machine {
     const order = this.isDown ? this.#record : undefined;
     if (order && this.boot === 'NeverReturns') return;
     const byKexec = order?.method === 'Kexec' && this.boot !== 'ComesBackByFirmware' && this.boot !== 'ForgetsJournal';
-    this.release = byKexec ? order.release : this.byDefault;
+    this.release = byKexec ? order.release : this.#startByFirmware();
     this.#rebootID = byKexec ? order.id : undefined;
     if (this.boot === 'ForgetsJournal') this.#record = undefined;
     if (order && this.boot === 'StaysNotReady') this.isReady = false;
@@ -70,6 +72,12 @@ export class Machine {
     this.busy.clear();
     this.loaded.clear();
     this.loaded.add(FOREIGN);
+  }
+
+  #startByFirmware(): string {
+    const release = this.#once ?? this.byDefault;
+    this.#once = undefined;
+    return release;
   }
 
   /** The agent looks once. `goesDown` hears of the order for which the node goes down, just before. */
@@ -102,7 +110,10 @@ export class Machine {
   #judge({ spec: { reboot: order }, status }: NodeKernel): Omit<RebootReport, 'since'> | undefined {
     if (order === undefined || order.bootID === this.bootID) return undefined;
     const reported = status?.bootID === this.bootID && status.reboot?.id === order.id ? status.reboot : undefined;
-    return { id: order.id, ...judgeOrder(order, this.#running, this.#record, reported) };
+    const judged = { id: order.id, ...judgeOrder(order, this.#running, this.#record, reported) };
+    if (judged.state !== 'Proven' || order.setDefault !== true || this.byDefault === this.release) return judged;
+    this.byDefault = this.release;
+    return { ...judged, state: 'SettingDefault' };
   }
 
   /** In the boot that the order is for. */
@@ -112,7 +123,7 @@ export class Machine {
       return undefined;
     }
     const say = (state: RebootReport['state'], reason: string = state) => ({ id: order.id, state, reason, message: `the agent says ${reason}` });
-    const { id, method, release, bootID, notAfter, phase } = order;
+    const { id, method, notAfter, phase } = order;
     const isWanted = phase === 'Staging' || phase === 'Draining' || phase === 'Rebooting';
     if (!isWanted || now > Date.parse(notAfter)) {
       this.#staged = undefined;
@@ -125,10 +136,15 @@ export class Machine {
     }
     if (phase !== 'Rebooting') return say('Staged');
     goesDown(order);
+    this.#goDown(order, now);
+    return say('GoingDown');
+  }
+
+  #goDown({ id, method, release, bootID, setDefault }: RebootOrder, now: number): void {
+    if (method === 'Firmware' && setDefault === true) this.#once = release;
     this.#record = { kind: 'GoingDown', id, method, release, bootID, at: instant(now) };
     this.isDown = true;
     this.wentDown += 1;
-    return say('GoingDown');
   }
 
   /** One step towards what is wanted, and what is reported of it; nothing once it is gone. */

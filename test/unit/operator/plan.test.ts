@@ -69,6 +69,13 @@ const cases: Readonly<Record<string, Case>> = {
     patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: fixedNotDefault, action: 'Kexec', reason: 'KexecAvailable',
     says: /fixes it; the next boot by firmware starts 6\.12\.107\S*, which does not have the fix: make 6\.12\.117\S* the default/,
   },
+  'nothing is undone where the policy has the default set after the kexec': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec', reboot: { setDefault: true } }, report: fixedNotDefault, action: 'Kexec', reason: 'KexecAvailable', says: /fixes it$/,
+  },
+  'where that can not be set it says what to write': {
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec', reboot: { setDefault: true } }, report: { ...fixedNotDefault, nextBoot: { ...startsNext(RELEASE), unsettable: { reason: 'DefaultNotSaved', message: 'set GRUB_DEFAULT=saved' } } },
+    action: 'Kexec', reason: 'KexecAvailable', says: /which does not have the fix: make 6\.12\.117\S* the default of the boot loader there \(set GRUB_DEFAULT=saved\)$/,
+  },
   'a kernel that nobody lists is not called fixed': {
     patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedInstalled, nextBoot: startsNext(other) }, action: 'Kexec', reason: 'KexecAvailable', says: /starts 6\.12\.120\S*, which is not listed as having the fix/,
   },
@@ -84,10 +91,10 @@ const cases: Readonly<Record<string, Case>> = {
   'a fixed kernel does not speak of a boot loader that can not be read': { patch: { kernels: [{ release: RELEASE, state: 'Fixed' }] }, report: { nextBoot: startsNext('unknown') }, action: 'None', reason: 'KernelFixed', says: /has the fix$/ },
   'a reboot needs the fixed kernel to be what the boot loader starts next': {
     patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedNotDefault, ...noKexec }, action: 'Blocked', reason: 'BootLoaderStartsOtherKernel',
-    says: /no live patch.*; kexec into .* is not possible.*; the next boot by firmware starts 6\.12\.107\S* \(\/boot\/grub\/grub\.cfg\), not the fixed kernel 6\.12\.117\S*: make 6\.12\.117\S* the default of the boot loader there$/,
+    says: /no live patch.*; kexec into .* is not possible.*; the next boot by firmware starts 6\.12\.107\S* \(\/boot\/grub\/grub\.cfg\), not the fixed kernel 6\.12\.117\S*: make 6\.12\.117\S* the default of the boot loader there, or set spec\.reboot\.setDefault: true in PatchPolicy workers$/,
   },
   'where the policy would not allow that reboot, it says both': {
-    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedNotDefault, ...noKexec }, action: 'Blocked', reason: 'BootLoaderStartsOtherKernel', says: /the default of the boot loader there; PatchPolicy workers allows at most Kexec: set spec\.maxDisruption: Reboot there too$/,
+    patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Kexec' }, report: { ...fixedNotDefault, ...noKexec }, action: 'Blocked', reason: 'BootLoaderStartsOtherKernel', says: /the default of the boot loader there, or .*; PatchPolicy workers allows at most Kexec: set spec\.maxDisruption: Reboot there too$/,
   },
   'a reboot where nobody knows what the boot loader starts is Unknown': {
     patch: { kernels: [intoFixed] }, policy: { maxDisruption: 'Reboot' }, report: { ...fixedMaybeDefault, ...noKexec }, action: 'Unknown', reason: 'NextBootUnknown', says: /is not known: line 7/,

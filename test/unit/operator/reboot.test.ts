@@ -230,6 +230,15 @@ describe('the reboot of a node', () => {
     }
   });
 
+  it('carries what the policy says of the default, and is over once that is set', () => {
+    const view = aRebootView({ policy: { reboot: { setDefault: true } } });
+    assert.equal(beginOrder(view, TARGET).setDefault, true);
+    assert.equal('setDefault' in beginOrder(aRebootView(), TARGET), false);
+    const setting = aRebootView({ order: anOrder('Returning', { setDefault: true }), report: 'SettingDefault', boot: 'boot-2' });
+    assert.equal(nextOrder(setting)?.phase, 'Returning');
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning', { setDefault: true }), report: 'Proven', boot: 'boot-2' })), undefined);
+  });
+
   it('gives each order an id of its own', () => {
     const ids = [beginOrder(aRebootView(), TARGET), beginOrder(aRebootView({ now: NOW + 1 }), TARGET), beginOrder({ ...aRebootView(), node: aNode('node-2') }, TARGET)].map(({ id }) => id);
     assert.equal(new Set(ids).size, 3);

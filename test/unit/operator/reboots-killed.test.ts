@@ -45,6 +45,17 @@ tellAll({
       assert.deepEqual([standing(cluster), boots(cluster), closed(cluster), slotsOf(cluster)], [['fixed -', 'open Refused'], [1, 0], '1/2', []]);
     },
   },
+  'boots by kexec and by the firmware of nodes that start the old kernel by default, until they start the fixed one': {
+    nodes: [{ pods: 'Moves' }, { boot: 'RefusesKexec' }],
+    async tell(cluster) {
+      begin(cluster, { maxDisruption: 'Reboot', reboot: { setDefault: true } });
+      await cluster.run({ passes: 50 });
+    },
+    assertEnd(cluster) {
+      const defaults = [...cluster.world.places.values()].map(({ machine }) => machine.byDefault);
+      assert.deepEqual([standing(cluster), boots(cluster), defaults, closed(cluster), slotsOf(cluster)], [['fixed -', 'fixed -'], [1, 1], [FIXED_RELEASE, FIXED_RELEASE], '2/2', []]);
+    },
+  },
   'a kexec that comes back by the firmware, at which the rollout halts until a person asks for another try': {
     nodes: [{ boot: 'ComesBackByFirmware', pods: 'Moves' }, {}],
     async tell(cluster) {

@@ -70,6 +70,7 @@ const clusterArbitrary = fc.record({
   machines: fc.array(machineArbitrary, { minLength: 1, maxLength: 5 }),
   maxDisruption: fc.constantFrom('Kexec', 'Reboot'),
   onKexecFailure: fc.constantFrom('Firmware', 'Block'),
+  setDefault: fc.boolean(),
   onTimeout: fc.constantFrom('Park', 'Delete'),
   maxUnavailable: fc.constantFrom('1', '2', '40%'),
   failureBudget: fc.integer({ min: 1, max: 3 }),
@@ -98,9 +99,9 @@ class Simulation {
   }
 
   setMode(mode: 'Apply' | 'Plan'): void {
-    const { maxDisruption, onKexecFailure, onTimeout, maxUnavailable, failureBudget } = this.#given;
+    const { maxDisruption, onKexecFailure, setDefault, onTimeout, maxUnavailable, failureBudget } = this.#given;
     const { status } = this.world.policies.get('workers') ?? {};
-    this.world.putPolicy(aPolicy({ mode, maxDisruption, rollout: { maxUnavailable, failureBudget }, reboot: { onKexecFailure }, drain: { onTimeout, timeoutSeconds: 300 } }, status && { status }));
+    this.world.putPolicy(aPolicy({ mode, maxDisruption, rollout: { maxUnavailable, failureBudget }, reboot: { onKexecFailure, setDefault }, drain: { onTimeout, timeoutSeconds: 300 } }, status && { status }));
   }
 
   /** The KernelPatch as it is now to be. */
@@ -193,6 +194,9 @@ class Simulation {
     for (const name of this.names) {
       const { unschedulable, cordonedFor } = world.node(name);
       assert.deepEqual({ unschedulable, cordonedFor }, { unschedulable: world.place(name).isForeign, cordonedFor: undefined }, `the cordon of ${name}`);
+      const { release, byDefault, boot } = world.machine(name);
+      // Of a node without its journal nothing is proven by the firmware.
+      if (this.#given.setDefault && boot !== 'ForgetsJournal') assert.ok(release !== FIXED_RELEASE || byDefault === FIXED_RELEASE, `${name} runs the fixed kernel, and starts another one next`);
       assert.ok(this.#endsOf(name).includes(this.#endOf(name)), `${name} ends ${this.#endOf(name)}: ${JSON.stringify([world.order(name), decide(world.view()).verdicts])}`);
     }
   }
@@ -205,9 +209,9 @@ class Simulation {
   /** What may become of a node: fixed, or open for a reason that lies in it, or in what others have come to. */
   #endsOf(name: string): readonly string[] {
     const { boot, byDefault } = this.world.machine(name);
-    const { failureBudget, maxDisruption, onKexecFailure } = this.#given;
+    const { failureBudget, maxDisruption, onKexecFailure, setDefault } = this.#given;
     const halted = this.names.filter((each) => this.world.order(each)?.phase === 'Failed').length >= failureBudget;
-    const noFirmware = maxDisruption === 'Kexec' || onKexecFailure === 'Block' || byDefault !== FIXED_RELEASE;
+    const noFirmware = maxDisruption === 'Kexec' || onKexecFailure === 'Block' || (byDefault !== FIXED_RELEASE && !setDefault);
     const isGamble = boot === 'ComesBackByFirmware' || boot === 'ForgetsJournal';
     const ends: readonly (readonly [when: boolean, ends: readonly string[]])[] = [
       [true, ['fixed -']],

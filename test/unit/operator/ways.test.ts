@@ -12,16 +12,17 @@ interface Given {
   readonly order?: RebootOrder;
   readonly maxDisruption?: 'Kexec' | 'Reboot';
   readonly onKexecFailure?: 'Firmware' | 'Block';
+  readonly setDefault?: boolean;
   readonly next?: string;
   readonly kexec?: 'Available' | 'Unavailable';
   readonly hardware?: Hardware;
   readonly retryReboot?: string;
 }
 
-function decided({ order, maxDisruption = 'Reboot', onKexecFailure = 'Firmware', next = FIXED_RELEASE, kexec = 'Available', hardware, retryReboot }: Given) {
+function decided({ order, maxDisruption = 'Reboot', onKexecFailure = 'Firmware', setDefault = false, next = FIXED_RELEASE, kexec = 'Available', hardware, retryReboot }: Given) {
   const kernelPatch = aKernelPatch({ kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }, { release: FIXED_RELEASE, state: 'Fixed' }], ...(retryReboot !== undefined && { retryReboot }) });
   const status = aReport({ installedKernels: [RELEASE, FIXED_RELEASE], nextBoot: startsNext(next), kernel: { kexec }, ...(hardware && { hardware }) });
-  const { patches: [patch] } = aPlan(aNode('n1'), aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status }), aPolicy({ maxDisruption, reboot: { onKexecFailure } }), [kernelPatch]);
+  const { patches: [patch] } = aPlan(aNode('n1'), aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status }), aPolicy({ maxDisruption, reboot: { onKexecFailure, setDefault } }), [kernelPatch]);
   return `${patch?.action} ${patch?.reason}`;
 }
 
@@ -40,6 +41,17 @@ for (const [maxDisruption, onKexecFailure, next, refused, unavailable] of matrix
     assert.equal(decided({ order: REFUSED, maxDisruption, onKexecFailure, next }), refused);
     assert.equal(decided({ kexec: 'Unavailable', maxDisruption, onKexecFailure, next }), unavailable);
   });
+}
+
+const settings: readonly (readonly [sentence: string, given: Given, decision: string])[] = [
+  ['a refused kexec gives way to a boot into what the boot loader is told to start', { order: REFUSED, next: RELEASE }, 'Reboot KexecRefused'],
+  ['so does one that is not possible', { kexec: 'Unavailable', next: RELEASE }, 'Reboot RebootNeeded'],
+  ['a boot loader of which nothing is known is told nothing', { kexec: 'Unavailable', next: 'unknown' }, 'Unknown NextBootUnknown'],
+  ['the policy must allow that boot', { kexec: 'Unavailable', next: RELEASE, maxDisruption: 'Kexec' }, 'Blocked KexecUnavailable'],
+  ['and want it', { kexec: 'Unavailable', next: RELEASE, onKexecFailure: 'Block' }, 'Blocked KexecUnavailable'],
+];
+for (const [sentence, given, decision] of settings) {
+  test(`with setDefault ${sentence}`, () => assert.equal(decided({ ...given, setDefault: true }), decision));
 }
 
 const refusals: readonly (readonly [sentence: string, order: RebootOrder | undefined, refusal: string | undefined])[] = [

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { JOURNAL_PATH } from '../../../../daemonset/journal.ts';
+import { ADVANCED_ID, advancedID } from '../../../simulated/boot.ts';
+import { RELEASE } from '../../../simulated/module.ts';
 import { aNode } from '../../../simulated/node.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
 import { TARGET, anOrder } from '../../../simulated/reboot.ts';
@@ -26,6 +28,18 @@ function assertStaged({ machine }: SimulatedNode, id: string): void {
   assert.equal(machine.reboots.image?.release, TARGET);
   assert.match(machine.reboots.image?.commandLine ?? '', new RegExp(`^kernelpatch.reboot=${id} `));
   assert.equal(machine.reboots.goingInto, undefined);
+}
+
+const [DEFAULT, ENTRY] = [RELEASE, TARGET].map((release) => `${ADVANCED_ID}>${advancedID(release)}`) as [string, string];
+
+function savesDefault({ machine: { grub } }: SimulatedNode): void {
+  grub.update('saved');
+  grub.set('saved_entry', DEFAULT);
+}
+
+function assertDefault({ machine: { grub }, object: { status } }: SimulatedNode, reason: string): void {
+  assert.deepEqual([status?.reboot?.reason, status?.kernel.release, status?.nextBoot?.release], [reason, TARGET, TARGET]);
+  assert.deepEqual([grub.variable('saved_entry'), grub.variable('next_entry')], [ENTRY, '']);
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -69,6 +83,37 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
     isAtEnd: isSaid('Proven'),
     assertEnd: ({ machine }) => assert.ok(!machine.asked.includes('kexec -s -l') && machine.count('systemctl reboot') <= 2),
+  },
+  'while it makes the kernel that a kexec has started the default': {
+    async arrange(node) {
+      savesDefault(node);
+      node.want([], { reboot: anOrder({ phase: 'Rebooting', setDefault: true }) });
+    },
+    isAtEnd: isSaid('Proven'),
+    assertEnd: (node) => assertDefault(node, 'ByKexec'),
+  },
+  'while it goes down into a kernel that the boot loader starts once, and makes it the default': {
+    async arrange(node) {
+      savesDefault(node);
+      node.want([], { reboot: anOrder({ method: 'Firmware', phase: 'Rebooting', setDefault: true }) });
+    },
+    isAtEnd: isSaid('Proven'),
+    assertEnd: (node) => assertDefault(node, 'ByFirmware'),
+  },
+  'while the shutdown into a kernel that the boot loader starts once is stuck, and the order is given up': {
+    async arrange(node) {
+      savesDefault(node);
+      node.machine.reboots.stuck = true;
+      const order = anOrder({ method: 'Firmware', phase: 'Rebooting', setDefault: true });
+      node.want([], { reboot: order });
+      node.start();
+      await node.until('it is told', () => node.object.status?.reboot?.state === 'GoingDown');
+      await node.stop();
+      assert.equal(node.machine.grub.variable('next_entry'), ENTRY);
+      node.want([], { reboot: { ...order, phase: 'Failed' } });
+    },
+    isAtEnd: isSaid('Unstaged'),
+    assertEnd: ({ machine: { grub } }) => assert.deepEqual([grub.variable('next_entry'), grub.variable('saved_entry')], ['', DEFAULT]),
   },
   'while its kexec fails': {
     async arrange(node) {

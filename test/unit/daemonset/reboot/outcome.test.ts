@@ -64,6 +64,7 @@ const OVER: readonly (readonly [what: string, record: RebootRecord, running: Ker
   ['its order is gone, and it is remembered', told, later(), false, written({ hardware: remembered }), true],
   ['its order is gone, and it is not remembered', told, later(), false, written({}), false],
   ['by the firmware, it is not reported', { ...told, ...byFirmware }, later(target), true, written({}), false],
+  ['by the firmware, it is reported that the default is being set', { ...told, ...byFirmware }, later(target), true, written({ reboot: { ...report, state: 'SettingDefault' } }), false],
   ['by the firmware, it is reported', { ...told, ...byFirmware }, later(target), true, written({ reboot: { ...report, state: 'Proven' } }), true],
 ];
 

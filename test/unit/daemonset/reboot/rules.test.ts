@@ -44,6 +44,9 @@ const down: RebootRecord = { ...staging, kind: 'GoingDown' };
 const ready = { record: staging, loaded: 'on', memory: { staged: true } } as const;
 const refusal = { reason: 'Inhibited', message: 'somebody blocks it', at: seconds(5) };
 const failure = { reason: 'KexecBusy', message: 'it is busy', retry: true, at: seconds(5) };
+const settingDefault = { order: { phase: 'Rebooting', setDefault: true } } as const;
+const byKexec = { record: down, running: { bootID: LATER, release: TARGET, rebootID: 'order-1' } } as const;
+const said = { id: 'order-1', message: 'it was said', since: '2026-11-24T00:00:00Z' } as const;
 const since = (name: RebootStepName, ago: number): Partial<RebootMemory> => ({ step: { name, reason: name, since: seconds(ago) } });
 
 const ROWS: readonly (readonly [what: string, given: Given, step: RebootStepName, state: string, reason?: string])[] = [
@@ -114,6 +117,12 @@ const ROWS: readonly (readonly [what: string, given: Given, step: RebootStepName
   ['a later boot, by kexec', { ...going, record: down, running: { bootID: LATER, release: TARGET, rebootID: 'order-1' } }, 'Arrive', 'Proven', 'ByKexec'],
   ['a later boot, by the firmware', { ...going, record: down, running: { bootID: LATER } }, 'Arrive', 'CameBackByFirmware', 'KexecFailed'],
   ['a later boot, expired, by kexec', { ...going, record: down, date: '2026-11-25T00:00:00Z', running: { bootID: LATER, release: TARGET, rebootID: 'order-1' } }, 'Arrive', 'Proven'],
+  ['a later boot, by kexec, its default to be set', { ...settingDefault, ...byKexec }, 'SetDefault', 'SettingDefault'],
+  ['a later boot, by kexec, its default was being set when the agent was killed', { ...settingDefault, ...byKexec, reported: { ...said, state: 'SettingDefault', reason: 'SettingDefault' } }, 'SetDefault', 'SettingDefault'],
+  ['a later boot, by kexec, its default set', { ...settingDefault, ...byKexec, memory: { defaultTried: true } }, 'Arrive', 'Proven', 'ByKexec'],
+  ['a later boot, by kexec, its default could not be set', { ...settingDefault, ...byKexec, memory: { defaultTried: true, refusal: { ...refusal, reason: 'DefaultNotSaved' } } }, 'Arrive', 'Proven', 'DefaultNotSaved'],
+  ['a later boot, by kexec, that its default could not be set was reported', { ...settingDefault, ...byKexec, reported: { ...said, state: 'Proven', reason: 'DefaultNotSaved' } }, 'Arrive', 'Proven', 'DefaultNotSaved'],
+  ['a later boot, by the firmware, its default to be set only by a kernel that is proven', { ...settingDefault, record: down, running: { bootID: LATER } }, 'Arrive', 'CameBackByFirmware'],
   ['a later boot, and another order was staged in it', { ...going, record: { ...staging, id: 'order-0', bootID: LATER }, loaded: 'on', running: { bootID: LATER } }, 'Unstage', 'Staging'],
 ];
 
@@ -131,7 +140,7 @@ test('every step of the table is met in these rows', () => {
 });
 
 test('every step can be taken back but going down, and what was seen of it; every wait that is for others has a deadline', () => {
-  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { inverse }]) => inverse === undefined).map(([name]) => name), ['GoDown', 'Arrive']);
+  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { inverse }]) => inverse === undefined).map(([name]) => name), ['GoDown', 'SetDefault', 'Arrive']);
   assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { kind, deadlineSeconds }]) => kind === 'Wait' && deadlineSeconds === undefined).map(([name]) => name), ['AwaitRetry']);
 });
 
