@@ -95,10 +95,10 @@ export const REBOOT_METHODS = ['Kexec', 'Firmware'] as const;
 export type RebootMethod = (typeof REBOOT_METHODS)[number];
 
 /**
- * Staging: the node gets ready, and nobody is disturbed yet. Draining: its pods are moved. Rebooting: it goes down now. Returning: it has gone down, and is waited for. Parked: it can not be
+ * Staging: the node gets ready, and nobody is disturbed yet. Draining: its pods are moved. Rebooting: it goes down, and is waited for until it is in service again. Parked: it can not be
  * drained now, and is put off. Refused: it can not do it, or not now. In both the node is as before. Failed: it was given up, and counts for the failureBudget.
  */
-export const REBOOT_PHASES = ['Staging', 'Draining', 'Rebooting', 'Returning', 'Parked', 'Refused', 'Failed'] as const;
+export const REBOOT_PHASES = ['Staging', 'Draining', 'Rebooting', 'Parked', 'Refused', 'Failed'] as const;
 export type RebootPhase = (typeof REBOOT_PHASES)[number];
 
 /** It is a word of a kernel command line, so it has nothing that would have to be quoted there. */
@@ -117,7 +117,7 @@ const RebootOrder = z
     buildID: z.optional(z.string().check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the build id that this kernel must have, when the KernelPatch gives one.'))),
     bootID: z.string().check(z.maxLength(64), doc('bootID is the boot of the node that this was decided on; in another one the order is not carried out any more, only judged.')),
     notAfter: instant('notAfter', 'notAfter is when the order expires, RFC 3339: a node that has not gone down by then does not.'),
-    phase: z.enum(REBOOT_PHASES).check(doc('phase is Staging, Draining, Rebooting, Returning, Parked, Refused or Failed. The image is in the kernel in the first two; the node goes down in the third only; in the last three the image is taken out again.')),
+    phase: z.enum(REBOOT_PHASES).check(doc('phase is Staging, Draining, Rebooting, Parked, Refused or Failed. The image is in the kernel in the first two; the node goes down in the third only, which lasts until it is in service again; in the last three the image is taken out again.')),
     since: instant('since', 'since is when this phase began, RFC 3339.'),
     deadline: z.optional(instant('deadline', 'deadline is when this phase is given up, by the clock of the operator, RFC 3339; of Parked and Refused: from when it is tried again.')),
     retry: z.optional(z.string().check(z.maxLength(64), doc("retry is the KernelPatch's retryReboot when the order began, if any."))),
@@ -128,6 +128,10 @@ const RebootOrder = z
   })
   .check(doc('reboot is the one reboot that this node is to make; absent: none. What was staged for an order that is gone is taken back.'));
 export type RebootOrder = z.infer<typeof RebootOrder>;
+
+const UNDER_WAY: ReadonlySet<RebootPhase> = new Set(['Staging', 'Draining', 'Rebooting']);
+/** The node may be out of service, or is about to be. */
+export const isActive = (order: RebootOrder | undefined): order is RebootOrder => order !== undefined && UNDER_WAY.has(order.phase);
 
 export const NodeKernelSpec = z
   .object({
@@ -294,7 +298,7 @@ export type Cves = z.infer<typeof Cves>;
 
 export const NodeKernelStatus = z
   .object({
-    observedGeneration: z.optional(z.int().check(z.minimum(0), doc('observedGeneration is the metadata.generation this report is about.'))),
+    observedGeneration: z.optional(z.int().check(z.minimum(0), doc('observedGeneration is the metadata.generation this report is about. It is behind while the operator carries a reboot from phase to phase and that changes nothing in the report.'))),
     agentVersion: z.string().check(z.maxLength(64), doc('agentVersion is the version of the agent that reports.')),
     bootID: z.string().check(z.maxLength(64), doc('bootID is /proc/sys/kernel/random/boot_id: another one is another boot.')),
     kernel: Kernel,

@@ -3,6 +3,7 @@
  * the newest intent, so an intent that changes in the middle of a transition turns it round. One turn at a time, so one transition at a time.
  */
 import type { Logger } from 'pino';
+import { isActive } from '../crds/nodekernel.ts';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
 import { makeBootLayoutReader } from '../kernel/boot/layout.ts';
 import type { BootLayout } from '../kernel/boot/layout.ts';
@@ -26,6 +27,7 @@ import { makeRebootKeeper } from './reboot/keep.ts';
 import type { RebootLook } from './reboot/keep.ts';
 import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
+import type { Progress } from './reporter.ts';
 import { identityOf, lookAgainIn } from './rules.ts';
 import { runStep } from './run.ts';
 import type { Machine } from './run.ts';
@@ -110,8 +112,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     const reboot = await reboots.look(current.spec.reboot, { facts: kernel, patches, written: reporter.written });
     const status = buildStatus({ object: current, facts: kernel, layout: await freshLayout(), patches, outlooks, owned, kpatch, stall, boot: kept, reboot, previous: reporter.written, agentVersion, now: clock.now() });
     metrics.observe(status);
-    const inProgress = reboot.inProgress || entries.some(({ step }) => STEPS[step.name].kind !== 'Final');
-    const offerAgain = await reporter.offer(status, inProgress);
+    const offerAgain = await reporter.offer(status, progressOf(entries, reboot), isActive(current.spec.reboot));
     const due = pickEffect(entries, reboot.holds);
     if (due !== undefined) return carryOut(due);
     // The order may have been taken back while the report was written.
@@ -186,6 +187,11 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
       return lastTurnAt;
     },
   };
+}
+
+function progressOf(entries: readonly Entry[], { inProgress }: RebootLook): Progress {
+  if (entries.some(({ step }) => STEPS[step.name].kind !== 'Final')) return 'LivePatches';
+  return inProgress ? 'Reboot' : 'None';
 }
 
 /** Only the first object after the start tells something that the agent does not remember itself: its last report. */

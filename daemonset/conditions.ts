@@ -1,5 +1,6 @@
 /** The three conditions of a NodeKernel. Pure. */
 import type { Condition } from '../crds/common.ts';
+import { isActive } from '../crds/nodekernel.ts';
 import type { NodeKernelSpec, Plan, RebootOrder, WantedLivePatch } from '../crds/nodekernel.ts';
 import { phaseOf } from '../kernel/patches.ts';
 import type { KernelPatchState } from '../kernel/patches.ts';
@@ -59,8 +60,11 @@ function judgePlan(plan: Plan, reboot: RebootOrder | undefined, outlooks: readon
   }
 }
 
-function judgeReboot({ action, message }: Plan, order: RebootOrder | undefined): Judgement {
-  return { status: 'False', reason: order?.reason ?? `${action}Planned`, message: order?.message ?? message };
+/** While it is under way its order says how far it is: to repeat that here would be a write for each step. */
+function judgeReboot(plan: Plan, order: RebootOrder | undefined): Judgement {
+  const { reason, message } = order ?? { reason: `${plan.action}Planned`, message: plan.message };
+  if (isActive(order)) return { status: 'False', reason: 'RebootUnderWay', message: `the node is to boot into kernel ${order.release}: spec.reboot says how far that is` };
+  return { status: 'False', reason, message };
 }
 
 function planOnly({ action, message, policy }: Plan): Judgement {

@@ -6,8 +6,14 @@ import type { Clock } from '../kernel/clock.ts';
 import { codeOf } from '../kernel/errors.ts';
 import type { AgentMetrics } from './metrics.ts';
 
-/** An intermediate state is worth a write to the API server only when somebody could see it. */
-const INTERMEDIATE_AFTER_MILLISECONDS = 1000;
+/** What is being done: nothing, or what of it is furthest from its end. */
+export type Progress = 'None' | 'LivePatches' | 'Reboot';
+
+/**
+ * An intermediate state is worth a write to the API server only when somebody could see it: 1 s. A node that stages a kernel or goes down does so because its order says so, which is there to be seen, and needs some seconds for either: 15 s is
+ * news.
+ */
+const TOLD_AFTER_MILLISECONDS: Readonly<Record<Progress, number>> = { None: 0, LivePatches: 1000, Reboot: 15_000 };
 const FIRST_RETRY_MILLISECONDS = 1000;
 /** The API server's outage ends for all nodes at once: late enough not to press it, soon enough for the operator's 10 minutes. */
 const LAST_RETRY_MILLISECONDS = 30_000;
@@ -18,10 +24,10 @@ export interface Reporter {
   /** What the API server has: at the start, and when the object is another one. */
   assume(status: NodeKernelStatus | undefined): void;
   /**
-   * The API server has this status, unless it is an intermediate one of less than a second or the write failed. Returns when to offer it
+   * The API server has this status, unless it is an intermediate one that has not lasted or the write failed. With `quiet`, that the intent has another generation is no news by itself. Returns when to offer it
    * again, in milliseconds.
    */
-  offer(status: NodeKernelStatus, inProgress: boolean): Promise<number>;
+  offer(status: NodeKernelStatus, progress: Progress, quiet: boolean): Promise<number>;
 }
 
 export interface ReporterOptions {
@@ -61,12 +67,21 @@ export function createReporter({ clock, writeStatus, log, metrics }: ReporterOpt
     assume(status) {
       written = status;
     },
-    async offer(status, inProgress) {
+    async offer(status, progress, quiet) {
       const now = clock.monotonic();
-      progressSince = inProgress ? (progressSince ?? now) : undefined;
-      if (isDeepStrictEqual(status, written)) return Infinity;
-      if (progressSince !== undefined && now - progressSince < INTERMEDIATE_AFTER_MILLISECONDS) return Infinity;
+      progressSince = progress === 'None' ? undefined : (progressSince ?? now);
+      if (isDeepStrictEqual(status, written) || (quiet && saysTheSame(status, written))) return Infinity;
+      if (progressSince !== undefined && now - progressSince < TOLD_AFTER_MILLISECONDS[progress]) return Infinity;
       return now < retry.at ? retry.at - now : write(status);
     },
   };
+}
+
+/** But for the generation that it is about. */
+function saysTheSame(status: NodeKernelStatus, written: NodeKernelStatus | undefined): boolean {
+  return written !== undefined && isDeepStrictEqual(withoutGenerations(status), withoutGenerations(written));
+}
+
+function withoutGenerations(status: NodeKernelStatus): object {
+  return { ...status, observedGeneration: 0, conditions: status.conditions?.map((condition) => ({ ...condition, observedGeneration: 0 })) };
 }

@@ -15,8 +15,8 @@ import type { KubeObject } from './kube/resources.ts';
 import type { AgentWrites, Writes } from './kube/writes.ts';
 import type { View } from './observe.ts';
 import { readDeployment } from './owner.ts';
-import { isMajorIntent, isMajorStatus } from './pace.ts';
-import type { Pace } from './pace.ts';
+import { urgencyOfIntent, urgencyOfStatus } from './pace.ts';
+import type { Pace, Urgency } from './pace.ts';
 import type { TaintChange } from './taint.ts';
 import type { Uncordon } from './uncordon.ts';
 
@@ -66,16 +66,16 @@ export async function applyDecisions(decisions: Decisions, now: number, effects:
 function pacer({ policies, intents, kernelPatches }: Decisions, now: number, pace: Pace) {
   const waits: number[] = [];
   const keys = new Set<string>();
-  function isDue(key: string, major: boolean): boolean {
+  function isDue(key: string, urgency: Urgency): boolean {
     keys.add(key);
-    const waitMs = pace.waitMs(key, major, now);
+    const waitMs = pace.waitMs(key, urgency, now);
     if (waitMs > 0) waits.push(waitMs);
     return waitMs === 0;
   }
   const due = {
-    policies: policies.filter(({ object, status }) => isDue(`PatchPolicy/${object.metadata.name}`, isMajorStatus(object.status, status))),
-    intents: intents.filter((change) => change.kind === 'Create' || isDue(`NodeKernel/${change.nodeKernel.metadata.name}`, isMajorIntent(change.nodeKernel.spec, change.spec))),
-    kernelPatches: kernelPatches.filter(({ object, status }) => isDue(`KernelPatch/${object.metadata.name}`, isMajorStatus(object.status, status))),
+    policies: policies.filter(({ object, status }) => isDue(`PatchPolicy/${object.metadata.name}`, urgencyOfStatus(object.status, status))),
+    intents: intents.filter((change) => change.kind === 'Create' || isDue(`NodeKernel/${change.nodeKernel.metadata.name}`, urgencyOfIntent(change.nodeKernel.spec, change.spec))),
+    kernelPatches: kernelPatches.filter(({ object, status }) => isDue(`KernelPatch/${object.metadata.name}`, urgencyOfStatus(object.status, status))),
   };
   pace.keepOnly(keys);
   return { ...due, waitMs: waits.length === 0 ? undefined : Math.min(...waits) };

@@ -4,23 +4,31 @@ import type { KernelPatchStatus } from '../crds/kernelpatch.ts';
 import type { NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import { conditionOf } from './conditions.ts';
+import { isActive } from './reboot.ts';
 
-/** 2 s: soon enough for `kubectl get -w`, and most rollouts over a few nodes end within it, so that each object is written once and not twice. */
-const MINOR_AFTER_MS = 2000;
+/** Now: somebody waits for it. Soon, Later: it only tells. */
+export type Urgency = 'Now' | 'Soon' | 'Later';
+
+/**
+ * 2 s: soon enough for `kubectl get -w`, and most rollouts over a few nodes end within it, so that each object is written once and not twice. 20 s, of a node whose reboot is under way: what its drain waits for is told when it waits, and
+ * most of what is between two phases, or between kubelet's first word of a boot and the agent's, is over by then.
+ */
+const AFTER_MS: Readonly<Record<Urgency, number>> = { Now: 0, Soon: 2000, Later: 20_000 };
 
 type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
 
-/** True when the agent has anything to do because of it; false when only the plan is told differently. */
-export function isMajorIntent(before: NodeKernelSpec, after: NodeKernelSpec): boolean {
+/** Now when the agent has anything to do because of it; later when only the plan is told differently. */
+export function urgencyOfIntent(before: NodeKernelSpec, after: NodeKernelSpec): Urgency {
   const { reboot: was } = before;
   const { reboot: is } = after;
-  return before.loadAtBoot !== after.loadAtBoot || was?.id !== is?.id || was?.phase !== is?.phase || !isDeepStrictEqual(before.livePatches, after.livePatches);
+  if (before.loadAtBoot !== after.loadAtBoot || was?.id !== is?.id || was?.phase !== is?.phase || !isDeepStrictEqual(before.livePatches, after.livePatches)) return 'Now';
+  return isActive(is) ? 'Later' : 'Soon';
 }
 
-/** True when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
-export function isMajorStatus(before: AnyStatus | undefined, after: AnyStatus): boolean {
+/** Now when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
+export function urgencyOfStatus(before: AnyStatus | undefined, after: AnyStatus): Urgency {
   const turned = (type: string) => (conditionOf(before, type)?.status === 'True') !== (conditionOf(after, type)?.status === 'True');
-  return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after);
+  return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after) ? 'Now' : 'Soon';
 }
 
 function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
@@ -35,7 +43,7 @@ function slotsOf(status: AnyStatus | undefined): readonly string[] {
 
 export interface Pace {
   /** In how many milliseconds the change of this object is to be written; 0 is now. */
-  waitMs(key: string, major: boolean, now: number): number;
+  waitMs(key: string, urgency: Urgency, now: number): number;
   /** Forgets changes of all objects but these, since they were written or undone. */
   keepOnly(keys: ReadonlySet<string>): void;
 }
@@ -43,10 +51,10 @@ export interface Pace {
 export function makePace(): Pace {
   const firstSeen = new Map<string, number>();
   return {
-    waitMs(key, major, now) {
+    waitMs(key, urgency, now) {
       const since = firstSeen.get(key) ?? now;
       firstSeen.set(key, since);
-      return major ? 0 : Math.max(0, since + MINOR_AFTER_MS - now);
+      return urgency === 'Now' ? 0 : Math.max(0, since + AFTER_MS[urgency] - now);
     },
     keepOnly(keys) {
       for (const key of firstSeen.keys()) if (!keys.has(key)) firstSeen.delete(key);

@@ -4,8 +4,7 @@
  *
  *   Staging    the agent has the kernel ready; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused
  *   Draining   the node is cordoned, its pods go                      -> Rebooting when they have; Parked, Refused
- *   Rebooting  the agent takes the node down                          -> Returning when another boot is seen; Refused, Failed
- *   Returning  the node is back                                       -> gone when the agent has proven it and the node is Ready; Failed
+ *   Rebooting  the agent takes the node down, and it comes back       -> gone when the agent has proven its new boot and the node is Ready; Refused, Failed
  *   Parked     given back; its drain is simulated again and again     -> a new order once the node can be drained
  *   Refused    the node can not do it; it is as it was                -> a new order, by the firmware where the policy lets it, or after the deadline
  *   Failed     given up; counts for the failure budget                -> a new order once the KernelPatch asks for another kernel, or for another try; gone when the node is in service and has the kernel
@@ -56,12 +55,10 @@ export interface RebootView {
   readonly now: number;
 }
 
-/** The node may be out of service: it holds a slot of maxUnavailable. */
-const ACTIVE: ReadonlySet<RebootPhase> = new Set(['Staging', 'Draining', 'Rebooting', 'Returning']);
 /** The node takes no new pods. */
-const CORDONED: ReadonlySet<RebootPhase> = new Set(['Draining', 'Rebooting', 'Returning']);
+const CORDONED: ReadonlySet<RebootPhase> = new Set(['Draining', 'Rebooting']);
 
-export const isActive = (order: RebootOrder | undefined): order is RebootOrder => order !== undefined && ACTIVE.has(order.phase);
+export { isActive } from '../crds/nodekernel.ts';
 export const isCordoned = (order: RebootOrder | undefined): boolean => order !== undefined && CORDONED.has(order.phase);
 
 /** What is to be found out about the node's pods for its order. */
@@ -123,7 +120,6 @@ const RULES: Readonly<Record<RebootPhase, Rule>> = {
   Staging: unlessUnwanted(fromStaging),
   Draining: unlessUnwanted(fromDraining),
   Rebooting: fromRebooting,
-  Returning: fromReturning,
   Parked: fromParked,
   Refused: whileAsked,
   Failed: (order, view) => (view.node.ready ? whileAsked(order, view) : order),
@@ -202,19 +198,25 @@ function fromDraining(order: RebootOrder, { node, nodeKernel, drain, now, policy
   if (drain?.kind === 'Drained' && holds(node, order.id)) {
     const { timeoutSeconds } = policy.reboot;
     const told = { ...order, notAfter: instant(now + Math.min(GO_SECONDS, timeoutSeconds) * 1000) };
-    return enter(told, 'Rebooting', { now, seconds: timeoutSeconds, reason: 'Rebooting', message: `all pods have gone; the node goes down into kernel ${order.release} and is to be back within ${timeoutSeconds} s` });
+    return enter(told, 'Rebooting', { now, seconds: timeoutSeconds, reason: 'Rebooting', message: `all pods have gone; the node goes down into kernel ${order.release} and is to be back in service within ${timeoutSeconds} s` });
   }
   if (Date.parse(order.notAfter) <= now) return park(order, now, `the drain had not come to an end by ${order.notAfter}: see the log of the operator`);
   return drain?.kind === 'Draining' ? { ...order, message: clip(drain.message) } : order;
 }
 
-function fromRebooting(order: RebootOrder, { node, nodeKernel, now }: RebootView): RebootOrder {
-  if (hasRebooted(order, node)) return { ...order, phase: 'Returning', since: instant(now), reason: 'Returning', message: 'the node has booted; its report and its readiness are waited for' };
+/** Whether it has booted is seen on the Node, whoever looks: nothing is stored of it. */
+function fromRebooting(order: RebootOrder, view: RebootView): RebootOrder | undefined {
+  const { node, nodeKernel, now } = view;
+  if (hasRebooted(order, node)) return fromReturn(order, view);
   const report = reportOf(nodeKernel, order);
   if (isGivenUp(report)) return refuse(order, now, report);
   if (!isOver(order, now)) return order;
-  const state = report?.state === 'GoingDown' ? 'it went down and has not come back' : 'its agent did not say that it went down';
-  return fail(order, now, 'NotBack', `the node was to have booted by ${order.deadline}: ${state}; look at its console`);
+  return fail(order, now, 'NotBack', `the node was to have booted by ${order.deadline}: ${describeAbsence(node, report)}; look at its console`);
+}
+
+function describeAbsence({ ready }: NodeView, report: RebootReport | undefined): string {
+  if (!ready) return 'it went down and has not come back';
+  return report?.state === 'GoingDown' ? 'it was told to go down, and is still up' : 'it is still up, and its agent does not say why';
 }
 
 /**
@@ -222,7 +224,7 @@ function fromRebooting(order: RebootOrder, { node, nodeKernel, now }: RebootView
  */
 const MISSED: ReadonlySet<RebootState> = new Set(['CameBackByFirmware', 'WrongKernel', 'OtherBoot']);
 
-function fromReturning(order: RebootOrder, view: RebootView): RebootOrder | undefined {
+function fromReturn(order: RebootOrder, view: RebootView): RebootOrder | undefined {
   const { node, nodeKernel, now } = view;
   const report = isSilent(view) ? undefined : reportOf(nodeKernel, order);
   if (report?.state === 'Proven' && node.ready) return undefined;

@@ -4,7 +4,7 @@ import { nameSome } from './names.ts';
 import type { PatchPlan } from './plan.ts';
 import { judge } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
-import type { RebootPhase } from '../crds/nodekernel.ts';
+import type { NodeKernel, RebootOrder, RebootPhase } from '../crds/nodekernel.ts';
 import { isActive } from './reboot.ts';
 import type { Reboots, Wait } from './reboots.ts';
 import type { Candidate, Halt, Rollout } from './rollout.ts';
@@ -119,7 +119,6 @@ const OF_PHASE: Readonly<Record<RebootPhase, NodeVerdict>> = {
   Staging: 'InProgress',
   Draining: 'InProgress',
   Rebooting: 'InProgress',
-  Returning: 'InProgress',
   Parked: 'Waiting',
   Refused: 'Blocked',
   Failed: 'Failed',
@@ -127,17 +126,28 @@ const OF_PHASE: Readonly<Record<RebootPhase, NodeVerdict>> = {
 
 /**
  * How far the reboot is that closes the patch; undefined: none is to. Until it is over, the order tells of its own KernelPatch whatever the plan says: of a node that is down nothing else is known, and one that has the kernel is not in
- * service before.
+ * service before. It is over once that is stored: its slot is free then, too, and both are told in one write.
  */
-function judgeReboot({ action, message, kernelPatch }: PatchPlan, { plan }: Candidate, { orders, waits }: Reboots): Outcome | undefined {
-  const order = orders.get(plan.node);
+function judgeReboot({ action, message, kernelPatch }: PatchPlan, { plan, nodeKernel }: Candidate, { orders, waits }: Reboots): Outcome | undefined {
+  const order = orders.get(plan.node) ?? activeOrder(nodeKernel);
   const asked = isReboot(action);
   const isOwn = order?.kernelPatch === kernelPatch.metadata.name && (order.phase === 'Failed' || isActive(order));
-  if (order !== undefined && (asked || isOwn)) return { verdict: OF_PHASE[order.phase], reason: order.reason, message: order.message };
+  if (order !== undefined && (asked || isOwn)) return { verdict: OF_PHASE[order.phase], ...sayOrder(order, plan.node) };
   if (!asked) return undefined;
   const { name: policy } = plan.policy.metadata;
   if (plan.policy.spec.mode === 'Plan') return { verdict: 'Waiting', reason: 'PlanMode', message: `${message}; PatchPolicy ${policy} has mode Plan: set spec.mode: Apply there` };
   return { verdict: 'Waiting', ...describeWait(waits.get(plan.node) ?? { kind: 'Slot' }, plan, message) };
+}
+
+function activeOrder(nodeKernel: NodeKernel | undefined): RebootOrder | undefined {
+  const order = nodeKernel?.spec.reboot;
+  return isActive(order) ? order : undefined;
+}
+
+/** While it is under way the NodeKernel alone says how far: to repeat that here would be two writes for each step. */
+function sayOrder({ phase, release, reason, message }: RebootOrder, node: string): Omit<Outcome, 'verdict'> {
+  if (OF_PHASE[phase] === 'InProgress') return { reason: 'RebootUnderWay', message: `boots into kernel ${release}: spec.reboot of NodeKernel ${node} says how far that is` };
+  return { reason, message };
 }
 
 function describeWait(wait: Wait, { node, policy: { metadata, spec } }: Candidate['plan'], message: string): Omit<Outcome, 'verdict'> {

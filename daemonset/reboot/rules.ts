@@ -63,7 +63,6 @@ function aimOf({ order, running, date }: RebootView): Aim {
       return 'Staged';
     case 'Rebooting':
       return 'Down';
-    case 'Returning':
     case 'Parked':
     case 'Refused':
     case 'Failed':

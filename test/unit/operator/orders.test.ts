@@ -36,7 +36,7 @@ function writesOf(world: World): Writes {
 const isConflict = (error: unknown) => error instanceof KernelPatchError && error.code === 'Conflict';
 
 test('a node stays cordoned while its order is stored as under way, although we see none', async () => {
-  for (const phase of ['Draining', 'Rebooting', 'Returning'] as const) {
+  for (const phase of ['Draining', 'Rebooting'] as const) {
     const world = aWorld(anOrder({ phase }));
     const writes = writesOf(world);
     await writes.cordon(aNode('n0'), 'order-1');

@@ -11,6 +11,8 @@ const PATCH = aKernelPatch({ kernels: [{ release: RELEASE, state: 'Affected', re
 
 interface Given {
   readonly order?: RebootOrder;
+  /** The order is decided to go, and that is not stored yet. */
+  readonly ends?: boolean;
   readonly wait?: Wait;
   readonly report?: Parameters<typeof aReport>[0];
   readonly node?: Parameters<typeof aNode>[1];
@@ -18,10 +20,10 @@ interface Given {
   readonly patch?: ReturnType<typeof aKernelPatch>;
 }
 
-function judged({ order, wait, report, node, policy, patch = PATCH }: Given) {
+function judged({ order, ends = false, wait, report, node, policy, patch = PATCH }: Given) {
   const nodeKernel = aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status: aReport({ installedKernels: [RELEASE, FIXED_RELEASE], ...report }) });
   const candidate: Candidate = { plan: aPlan(aNode('n1', node), nodeKernel, aPolicy({ maxDisruption: 'Kexec', ...policy }), [patch]), nodeKernel, slot: undefined };
-  const reboots: Reboots = { orders: new Map(order && [['n1', order]]), slots: [], waits: new Map(wait && [['n1', wait]]), nextDeadline: undefined };
+  const reboots: Reboots = { orders: new Map(order && !ends ? [['n1', order]] : []), slots: [], waits: new Map(wait && [['n1', wait]]), nextDeadline: undefined };
   const [verdict] = judgeNode(candidate, { slots: new Map(), granted: new Set(), halts: new Map(), quarantines: [], nextDeadline: undefined, reboots }, NOW);
   assert.ok(verdict);
   return verdict;
@@ -34,12 +36,13 @@ const fixed = { report: { kernel: { release: FIXED_RELEASE } } };
 const forbidden = { report: { kernel: { kexec: 'Unavailable' } } } as const;
 
 const cases: readonly (readonly [sentence: string, given: Given, verdict: string])[] = [
-  ['a node that is made ready is InProgress', { order: inPhase('Staging') }, 'InProgress Staging moves'],
-  ['one that is drained is', { order: inPhase('Draining') }, 'InProgress Draining moves'],
-  ['one that goes down is', { order: inPhase('Rebooting') }, 'InProgress Rebooting moves'],
-  ['one that is down is, of which nothing else is known', { order: inPhase('Rebooting'), ...silent }, 'InProgress Rebooting moves'],
-  ['one that is back and has not reported is', { order: inPhase('Returning'), ...silent }, 'InProgress Returning moves'],
-  ['one that has the kernel is not Closed before it is in service', { order: inPhase('Returning'), ...fixed }, 'InProgress Returning moves'],
+  ['a node that is made ready is InProgress', { order: inPhase('Staging') }, 'InProgress RebootUnderWay moves'],
+  ['one that is drained is', { order: inPhase('Draining') }, 'InProgress RebootUnderWay moves'],
+  ['one that goes down is', { order: inPhase('Rebooting') }, 'InProgress RebootUnderWay moves'],
+  ['one that is down is, or just up, of which nothing else is known', { order: inPhase('Rebooting'), ...silent }, 'InProgress RebootUnderWay moves'],
+  ['one that has the kernel is not Closed before it is in service', { order: inPhase('Rebooting'), ...fixed }, 'InProgress RebootUnderWay moves'],
+  ['one that is in service with the kernel is Closed once it is stored that its order is over', { order: inPhase('Rebooting'), ends: true, ...fixed }, 'InProgress RebootUnderWay moves'],
+  ['one that failed and has the kernel after all is Closed at once', { order: inPhase('Failed'), ends: true, ...fixed }, 'Closed KernelFixed'],
   ['one that was put off is Waiting, for a person too', { order: inPhase('Parked', { reason: 'DrainParked' }) }, 'Waiting DrainParked'],
   ['one that refuses is Blocked', { order: inPhase('Refused', { reason: 'KexecLoadDisabled' }) }, 'Blocked KexecLoadDisabled'],
   ['one that was given up is Failed', { order: inPhase('Failed', { reason: 'KexecFailed' }) }, 'Failed KexecFailed'],
@@ -49,7 +52,7 @@ const cases: readonly (readonly [sentence: string, given: Given, verdict: string
   ['one that was put off and may not be booted any more is Blocked by that', { order: inPhase('Parked'), ...forbidden }, 'Blocked BootLoaderStartsOtherKernel'],
   ['one that has booted by itself and is silent is Unknown', silent, 'Unknown ReportOfOtherBoot'],
   ['one that is silent is not judged by the order of another KernelPatch', { order: inPhase('Rebooting', { kernelPatch: 'fix-b' }), ...silent }, 'Unknown ReportOfOtherBoot'],
-  ['one that is booted for another KernelPatch is under way for all that ask for it', { order: inPhase('Draining', { kernelPatch: 'fix-b' }) }, 'InProgress Draining moves'],
+  ['one that is booted for another KernelPatch is under way for all that ask for it', { order: inPhase('Draining', { kernelPatch: 'fix-b' }) }, 'InProgress RebootUnderWay moves'],
   ['one that is closed is Closed', fixed, 'Closed KernelFixed'],
   ['in mode Plan it waits for a person', { policy: { mode: 'Plan' } }, 'Waiting PlanMode'],
   ['it waits for a slot', { wait: { kind: 'Slot' } }, 'Waiting WaitingForSlot moves'],
@@ -70,5 +73,6 @@ test('what is waited for is said, with what to do', () => {
   assert.match(judged({ wait: { kind: 'Ready' } }).message, /; waits until node n1 is Ready: see its kubelet$/);
   const halt = { failed: ['n2', 'n3'], kernelPatches: ['fix-b'] };
   assert.equal(judged({ wait: { kind: 'Halted', halt } }).message, 'the reboot failed on n2, n3, as many as PatchPolicy workers has failureBudget: see why there, then set a new word as spec.retryReboot of KernelPatch fix-b to try it once more, or raise the budget');
+  assert.equal(judged({ order: inPhase('Draining') }).message, `boots into kernel ${FIXED_RELEASE}: spec.reboot of NodeKernel n1 says how far that is`);
   assert.equal(judged({ order: inPhase('Parked', { message: 'default/web-1: PodDisruptionBudget default/web allows 0' }) }).message, 'default/web-1: PodDisruptionBudget default/web allows 0');
 });

@@ -83,17 +83,17 @@ describe('the reboot of a node', () => {
 
     const down = aRebootView({ order: rebooting as RebootOrder, report: 'GoingDown', ready: false });
     assert.deepEqual(nextOrder(down), rebooting);
-    const returning = nextOrder(aRebootView({ order: rebooting as RebootOrder, report: 'GoingDown', boot: 'boot-2', reportedBoot: 'boot-1' }));
-    assert.deepEqual([returning?.phase, returning?.deadline], ['Returning', rebooting?.deadline], 'the deadline is that of the whole outage');
+    const booted = aRebootView({ order: rebooting as RebootOrder, report: 'GoingDown', boot: 'boot-2', reportedBoot: 'boot-1' });
+    assert.deepEqual(nextOrder(booted), rebooting, 'the deadline is that of the whole outage, and its steps are not stored');
 
-    const back = { order: returning as RebootOrder, report: 'Proven', boot: 'boot-2', target: 'none' } as const;
-    assert.equal(nextOrder(aRebootView({ ...back, ready: false }))?.phase, 'Returning', 'until the node is Ready');
+    const back = { order: rebooting as RebootOrder, report: 'Proven', boot: 'boot-2', target: 'none' } as const;
+    assert.deepEqual(nextOrder(aRebootView({ ...back, ready: false })), rebooting, 'until the node is Ready');
     assert.equal(nextOrder(aRebootView(back)), undefined);
   });
 
   it('has the node cordoned from the drain until it is back, and not before or after', () => {
-    const cordoned = (['Staging', 'Draining', 'Rebooting', 'Returning', 'Parked', 'Refused', 'Failed'] as const).filter((phase) => isCordoned(anOrder(phase)));
-    assert.deepEqual(cordoned, ['Draining', 'Rebooting', 'Returning']);
+    const cordoned = (['Staging', 'Draining', 'Rebooting', 'Parked', 'Refused', 'Failed'] as const).filter((phase) => isCordoned(anOrder(phase)));
+    assert.deepEqual(cordoned, ['Draining', 'Rebooting']);
   });
 
   it('parks a node that can not be drained before it is cordoned, with the reason, and comes back to it', () => {
@@ -134,8 +134,8 @@ describe('the reboot of a node', () => {
     const failed = (fields: Fields) => nextOrder(aRebootView({ ...fields, now: late }));
     const reasons = [
       failed({ order: anOrder('Rebooting'), report: 'GoingDown', ready: false }),
-      failed({ order: anOrder('Returning'), boot: 'boot-2', reportedBoot: 'boot-1' }),
-      failed({ order: anOrder('Returning'), report: 'Proven', boot: 'boot-2', ready: false }),
+      failed({ order: anOrder('Rebooting'), boot: 'boot-2', reportedBoot: 'boot-1' }),
+      failed({ order: anOrder('Rebooting'), report: 'Proven', boot: 'boot-2', ready: false }),
     ].map((order) => [order?.phase, order?.reason]);
     assert.deepEqual(reasons, [['Failed', 'NotBack'], ['Failed', 'NotReady'], ['Failed', 'NotReady']]);
     const unready = failed({ order: anOrder('Staging'), report: 'Staging' });
@@ -145,7 +145,7 @@ describe('the reboot of a node', () => {
 
   it('fails when another kernel runs than the one that was to, and is not tried again by itself', () => {
     for (const state of ['CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const) {
-      const failed = nextOrder(aRebootView({ order: anOrder('Returning'), report: { state, reason: state }, boot: 'boot-2' }));
+      const failed = nextOrder(aRebootView({ order: anOrder('Rebooting'), report: { state, reason: state }, boot: 'boot-2' }));
       assert.deepEqual([failed?.phase, failed?.reason], ['Failed', state]);
       assert.match(failed?.message ?? '', /^as the agent says\. Set a new word as spec\.retryReboot of KernelPatch fix-a to try it once more$/);
       const day = NOW + 86_400 * SECOND;
@@ -185,7 +185,7 @@ describe('the reboot of a node', () => {
 
   it('is taken back when the node was booted by somebody else before it was told to', () => {
     for (const phase of ['Staging', 'Draining'] as const) assert.equal(nextOrder(aRebootView({ order: anOrder(phase), boot: 'boot-2' })), undefined, phase);
-    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning'), report: { state: 'OtherBoot', reason: 'BootedIntoTarget' }, boot: 'boot-2', target: 'none' })), undefined, 'and into the wanted kernel');
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Rebooting'), report: { state: 'OtherBoot', reason: 'BootedIntoTarget' }, boot: 'boot-2', target: 'none' })), undefined, 'and into the wanted kernel');
   });
 
   it('goes down only with a cordon that lasts until it is over: its own, or that of a person', () => {

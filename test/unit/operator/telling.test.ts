@@ -5,7 +5,7 @@ import type { KernelPatchStatus } from '../../../crds/kernelpatch.ts';
 import type { PatchPolicyStatus } from '../../../crds/patchpolicy.ts';
 import type { Condition } from '../../../crds/common.ts';
 import { aboutKernelPatch, describeEvent, eventObject } from '../../../operator/events.ts';
-import { isMajorIntent, isMajorStatus, makePace } from '../../../operator/pace.ts';
+import { makePace, urgencyOfIntent, urgencyOfStatus } from '../../../operator/pace.ts';
 import { describePlan } from '../../../operator/plan.ts';
 import { aKernelPatch, aNode, aPlan, aPolicy, aWanted, anOrder, NOW } from './builders.ts';
 
@@ -32,35 +32,38 @@ const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus
   ['a released slot may wait', { slots: [slot('n1'), slot('n2')] }, { slots: [slot('n1')] }, false],
 ];
 for (const [sentence, before, after, major] of storing) {
-  test(sentence, () => assert.equal(isMajorStatus(before, after), major));
+  test(sentence, () => assert.equal(urgencyOfStatus(before, after), major ? 'Now' : 'Soon'));
 }
 
 test('an intent that gives the agent something to do, or nothing more to do, is published at once; a plan alone may wait', () => {
   const plan = describePlan(aPlan(aNode('n1'), undefined, aPolicy(), []));
-  assert.equal(isMajorIntent({ livePatches: [] }, { livePatches: [aWanted()] }), true);
-  assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { livePatches: [] }), true);
-  assert.equal(isMajorIntent({ livePatches: [aWanted()] }, { plan, livePatches: [aWanted()] }), false);
+  assert.equal(urgencyOfIntent({ livePatches: [] }, { livePatches: [aWanted()] }), 'Now');
+  assert.equal(urgencyOfIntent({ livePatches: [aWanted()] }, { livePatches: [] }), 'Now');
+  assert.equal(urgencyOfIntent({ livePatches: [aWanted()] }, { plan, livePatches: [aWanted()] }), 'Soon');
 });
 
-test('a step of a reboot is published at once, what is said of it may wait', () => {
+test('a step of a reboot is published at once, what is said of it meanwhile may wait longer', () => {
   const order = anOrder({ phase: 'Draining' });
-  assert.equal(isMajorIntent({}, { reboot: order }), true);
-  assert.equal(isMajorIntent({ reboot: order }, { reboot: { ...order, phase: 'Rebooting' } }), true);
-  assert.equal(isMajorIntent({ reboot: { ...order, phase: 'Refused' } }, { reboot: { ...order, id: 'order-2', phase: 'Refused' } }), true);
-  assert.equal(isMajorIntent({ reboot: order }, {}), true);
-  assert.equal(isMajorIntent({ reboot: order }, { reboot: { ...order, message: '1 pod is left' } }), false);
+  assert.equal(urgencyOfIntent({}, { reboot: order }), 'Now');
+  assert.equal(urgencyOfIntent({ reboot: order }, { reboot: { ...order, phase: 'Rebooting' } }), 'Now');
+  assert.equal(urgencyOfIntent({ reboot: { ...order, phase: 'Refused' } }, { reboot: { ...order, id: 'order-2', phase: 'Refused' } }), 'Now');
+  assert.equal(urgencyOfIntent({ reboot: order }, {}), 'Now');
+  assert.equal(urgencyOfIntent({ reboot: order }, { reboot: { ...order, message: '1 pod is left' } }), 'Later');
+  const parked = anOrder({ phase: 'Parked' });
+  assert.equal(urgencyOfIntent({ reboot: parked }, { reboot: { ...parked, message: 'another pod is in the way' } }), 'Soon', 'what a person is waited for with is told sooner');
 });
 
-test('a minor change waits two seconds from when it was first seen, however it changes on', () => {
+test('a change that only tells waits two seconds from when it was first seen, or twenty, however it changes on', () => {
   const pace = makePace();
-  assert.equal(pace.waitMs('a', false, NOW), 2000);
-  assert.equal(pace.waitMs('a', false, NOW + 400), 1600);
-  assert.equal(pace.waitMs('b', false, NOW + 400), 2000);
-  assert.equal(pace.waitMs('a', false, NOW + 2000), 0);
-  assert.equal(pace.waitMs('a', true, NOW + 1), 0);
+  assert.equal(pace.waitMs('a', 'Soon', NOW), 2000);
+  assert.equal(pace.waitMs('a', 'Soon', NOW + 400), 1600);
+  assert.equal(pace.waitMs('b', 'Soon', NOW + 400), 2000);
+  assert.equal(pace.waitMs('a', 'Soon', NOW + 2000), 0);
+  assert.equal(pace.waitMs('a', 'Now', NOW + 1), 0);
+  assert.equal(pace.waitMs('a', 'Later', NOW + 2000), 18_000);
   pace.keepOnly(new Set(['b']));
-  assert.equal(pace.waitMs('a', false, NOW + 2400), 2000);
-  assert.equal(pace.waitMs('b', false, NOW + 2400), 0);
+  assert.equal(pace.waitMs('a', 'Soon', NOW + 2400), 2000);
+  assert.equal(pace.waitMs('b', 'Soon', NOW + 2400), 0);
 });
 
 for (const [sentence, before, after, type] of [

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { RebootOrder } from '../../../../crds/nodekernel.ts';
 import { JOURNAL_PATH } from '../../../../daemonset/journal.ts';
 import { aModule } from '../../../simulated/module.ts';
-import { aWanted } from '../../../simulated/node.ts';
+import { aPlan, aWanted } from '../../../simulated/node.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
 import { TARGET, TARGET_BUILD_ID, anOrder } from '../../../simulated/reboot.ts';
 import { INHIBITOR, aNodeWithTarget, kinds, order, reboot, reportOf, saysOf, staged } from './ordered.ts';
@@ -24,7 +24,7 @@ test('an order in phase Staging is staged with the merged command line, and stay
   await using node = await staged();
   assert.deepEqual(saysOf(node), ['Staged', 'Staged']);
   assert.deepEqual(node.machine.reboots.image, { release: TARGET, commandLine: 'kernelpatch.reboot=order-1 panic=10 root=/dev/vda1 ro quiet' });
-  await order(node, { phase: 'Draining' });
+  node.want([], { reboot: anOrder({ phase: 'Draining' }) });
   await node.machine.clock.sleep(600_000);
   assert.deepEqual(node.machine.asked, ['kexec -s -l']);
   assert.deepEqual(kinds(node), ['Staging']);
@@ -157,7 +157,8 @@ test('an order that expires while it waits is taken back, and the node does not 
   await node.machine.clock.sleep(3_610_000);
   assert.deepEqual(saysOf(node), ['Expired', 'Expired']);
   assert.deepEqual([node.machine.reboots.image, node.machine.asked], [undefined, ['kexec -s -l', 'kexec -s -u']]);
-  await order(node, { phase: 'Rebooting' });
+  node.want([], { reboot: anOrder({ phase: 'Rebooting' }) });
+  await node.machine.clock.sleep(600_000);
   assert.equal(reportOf(node)?.state, 'Expired');
 });
 
@@ -304,5 +305,36 @@ test('a kernel that panics without coming home leaves a node that never reports'
   node.want([], { reboot: anOrder({ id: 'order-2', phase: 'Rebooting' }) });
   await node.until('it is going down', () => node.machine.reboots.goingInto !== undefined);
   await node.machine.clock.sleep(3_600_000);
-  assert.deepEqual([saysOf(node), node.life.over], [['GoingDown', 'GoingDown'], true]);
+  assert.deepEqual([saysOf(node), node.life.over], [['Staged', 'Staged'], true]);
+});
+
+test('a kexec that is not disturbed costs three reports: it is staged, it is proven, and what the new boot is as good as', async () => {
+  await using node = aNodeWithTarget();
+  node.start();
+  await node.settle();
+  const before = node.writes.length;
+  const plan = aPlan({ action: 'Kexec', reason: 'KexecAvailable', message: 'the node boots into the fixed kernel' });
+  node.want([], { plan, reboot: anOrder() });
+  await node.until('it is staged', () => reportOf(node)?.state === 'Staged');
+  for (const message of ['pods are moved', '1 pod is left']) {
+    node.want([], { plan, reboot: anOrder({ phase: 'Draining', message }) });
+    await node.machine.clock.sleep(10_000);
+  }
+  node.want([], { plan, reboot: anOrder({ phase: 'Rebooting' }) });
+  await node.until('it is proven', () => reportOf(node)?.state === 'Proven');
+  node.want([], { plan: aPlan({ action: 'None', reason: 'KernelFixed', message: 'the kernel has the fix', bootID: node.object.status?.bootID ?? '' }) });
+  await node.settle();
+  await node.machine.clock.sleep(600_000);
+  const told = node.writes.slice(before).map((status) => [status.reboot?.state, status.conditions?.find(({ type }) => type === 'Ready')?.reason]);
+  assert.deepEqual(told, [['Staged', 'RebootUnderWay'], ['Proven', 'PlanOfOtherBoot'], [undefined, 'KernelFixed']]);
+});
+
+test('a node that was told to go down and is up 15 s later says so', async () => {
+  await using node = await staged();
+  node.machine.reboots.stuck = true;
+  node.want([], { reboot: anOrder({ phase: 'Rebooting' }) });
+  await node.machine.clock.sleep(14_000);
+  assert.equal(reportOf(node)?.state, 'Staged');
+  await node.machine.clock.sleep(3000);
+  assert.equal(reportOf(node)?.state, 'GoingDown');
 });

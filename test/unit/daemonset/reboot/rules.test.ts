@@ -108,8 +108,8 @@ const ROWS: readonly (readonly [what: string, given: Given, step: RebootStepName
   ['Parked, ready', { ...parked, ...ready }, 'Unstage', 'Staging'],
   ['Parked, could not be taken out lately', { ...parked, ...ready, memory: { staged: true, refusal: { ...refusal, reason: 'UnstageFailed' } } }, 'Refuse', 'Refused', 'UnstageFailed'],
   ['Failed, ready', { ...ready, order: { phase: 'Failed' } }, 'Unstage', 'Staging'],
-  ['Returning, going down', { order: { phase: 'Returning' }, record: down, loaded: 'on' }, 'AwaitDown', 'GoingDown'],
-  ['Returning, nothing there', { order: { phase: 'Returning' } }, 'Rest', 'Unstaged', 'Returning'],
+  ['Parked, going down', { order: { phase: 'Parked' }, record: down, loaded: 'on' }, 'AwaitDown', 'GoingDown'],
+  ['Parked, nothing there', { order: { phase: 'Parked' } }, 'Rest', 'Unstaged', 'Parked'],
 
   ['an unknown boot', { ...going, running: { bootID: 'unknown' } }, 'Refuse', 'Refused', 'BootUnknown'],
   ['a later boot', { ...going, running: { bootID: LATER } }, 'Arrive', 'OtherBoot', 'BootedIntoOther'],
