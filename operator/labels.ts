@@ -1,5 +1,7 @@
-/** Labels on what the operator creates; it sets them and deletes nothing without them. */
+/** Labels on what the operator creates; it sets them and deletes nothing without them. And the name under which the API server notes the fields that it writes. */
 import type { ObjectMeta } from '../crds/common.ts';
+
+export const FIELD_MANAGER = 'kernelpatch-operator';
 
 export const MANAGED_BY = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.io/managed-by': 'kernelpatch-operator' } as const;
 

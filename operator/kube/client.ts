@@ -3,10 +3,9 @@ import { text } from 'node:stream/consumers';
 import type { IncomingMessage } from 'node:http';
 import { KernelPatchError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
+import { FIELD_MANAGER } from '../labels.ts';
 import type { KubeObject, Resource } from './resources.ts';
 import type { HttpRequest, Transport } from './transport.ts';
-
-const FIELD_MANAGER = 'kernelpatch-operator';
 
 /** 15 s: the API server answers a single object in milliseconds; its own limit is 60 s, and a lease of 15 s must not wait for that. */
 const REQUEST_TIMEOUT_MS = 15_000;

@@ -1,6 +1,6 @@
 /** What a drain reads and changes in the cluster. Pods and budgets are read for one node when they are needed: no cache holds them. */
 import type { DrainOptions } from '../../crds/patchpolicy.ts';
-import { UNCORDONED, cordoned, readCordoning } from '../cordon.ts';
+import { cordoned, readCordoning, uncordoned } from '../cordon.ts';
 import type { CordonFields } from '../cordon.ts';
 import { KernelPatchError, kindOf } from '../errors.ts';
 import type { Answer } from '../evict.ts';
@@ -111,7 +111,7 @@ export function makeDrainWrites({ client, isLeader, nodes }: DrainWritesOptions)
       leading();
       const order = (await readNodeKernelNow(client, name))?.spec.reboot;
       if (order?.id === id && isCordoned(order)) throw new KernelPatchError('Conflict', `node ${name} stays cordoned: order ${id} is in phase ${order.phase}`);
-      await nodes.writing(name, () => changeNode(name, (before) => (readCordoning(before).cordonedFor === id ? UNCORDONED : undefined)));
+      await nodes.writing(name, () => changeNode(name, (before) => uncordoned(before, id)));
     },
     async evict({ namespace, name, uid }, { gracePeriodSeconds }) {
       leading();

@@ -142,6 +142,15 @@ test('after a person has uncordoned, our mark goes with the uncordon, and a cord
   assert.equal((await node()).unschedulable, true);
 });
 
+test('a person who uncordons the node of an order and cordons it again keeps that cordon when the order ends', async () => {
+  await writes.cordon((await node()).view, ID);
+  await plane.mustKubectl(['uncordon', place]);
+  await plane.mustKubectl(['cordon', place]);
+  await writes.uncordon((await node()).view, ID);
+  const { unschedulable, annotations } = await node();
+  assert.deepEqual([unschedulable, annotations], [true, undefined]);
+});
+
 interface Case {
   readonly pod?: PodFields;
   readonly budgets?: readonly (readonly [name: string, fields: BudgetFields])[];

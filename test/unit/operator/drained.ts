@@ -136,10 +136,10 @@ export class DrainedCluster {
       this.#told('delete', key, () => this.#end(key, uid, options.gracePeriodSeconds));
     },
     merge: async (_resource, name, fields) => {
-      const { metadata, spec } = fields as { readonly metadata: Object; readonly spec: { readonly unschedulable: boolean | null } };
+      const { metadata, spec } = fields as { readonly metadata: Object; readonly spec?: { readonly unschedulable: boolean | null } };
       const node = this.node();
       const version = String(Number(node.metadata.resourceVersion) + 1);
-      this.#told(spec.unschedulable ? 'cordon' : 'uncordon', name, () => {
+      this.#told(spec?.unschedulable ? 'cordon' : 'uncordon', name, () => {
         if (metadata['resourceVersion'] !== node.metadata.resourceVersion) throw new KernelPatchError('Conflict', 'changed');
       });
       const annotations = merged({ ...node.metadata.annotations, ...(metadata['annotations'] as Object) }) as Record<string, string>;
