@@ -138,6 +138,22 @@ export const PatchPolicyStatus = z
         )
         .check(z.maxLength(5000), doc('rebootSlots are the nodes that are being made ready for a reboot, drained or booting; taken by compare-and-swap before an order is published.', { listMapKeys: ['node'] })),
     ),
+    rebootFailures: z.optional(
+      z
+        .array(
+          z
+            .object({
+              node: z.string().check(z.maxLength(253), doc('node failed.')),
+              uid: z.string().check(z.maxLength(64), doc('uid is that of the Node.')),
+              order: z.string().check(z.maxLength(63), doc('order is the id of the order that failed.')),
+              kernelPatch: z.string().check(z.maxLength(253), doc('kernelPatch asked for it.')),
+              release: z.string().check(z.maxLength(64), doc('release is the kernel that it was to boot into.')),
+              retry: z.optional(z.string().check(z.maxLength(64), doc("retry is the KernelPatch's spec.retryReboot under which it failed, if any."))),
+            })
+            .check(doc('A reboot that failed.')),
+        )
+        .check(z.maxLength(1000), doc('rebootFailures are the failed reboots that count for failureBudget. Those of Nodes that were deleted since stay until the KernelPatch is deleted or has another word as spec.retryReboot, so that replacing nodes that do not come back does not let the next ones go down.', { listMapKeys: ['order'] })),
+    ),
     conditions: conditions(),
   })
   .check(doc('What the operator saw.'));

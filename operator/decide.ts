@@ -1,6 +1,6 @@
 /** One view in, everything that is to be written out. Pure: no cache, no clock, no API. */
 import { isDeepStrictEqual } from 'node:util';
-import type { KernelPatch, KernelPatchStatus } from '../crds/kernelpatch.ts';
+import type { KernelPatch, KernelPatchSpec, KernelPatchStatus } from '../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import { assign } from './assign.ts';
@@ -16,6 +16,7 @@ import type { DrainTask } from './drains.ts';
 import { kexecFailuresOf } from './hardware.ts';
 import type { KexecFailures } from './hardware.ts';
 import { decideReboots } from './reboots.ts';
+import type { RebootPacing } from './reboots.ts';
 import { decideUncordons } from './uncordon.ts';
 import type { Uncordon } from './uncordon.ts';
 import type { Slot } from './progress.ts';
@@ -64,7 +65,12 @@ export interface Decisions {
 
 export function decide(view: View): Decisions {
   const slotOf = slotsByNode(view.policies);
-  const others = { quarantines: quarantinesOf(view.nodeKernels.values()), kexecFailures: kexecFailuresOf(view.nodeKernels.values()) };
+  const others: Others = {
+    quarantines: quarantinesOf(view.nodeKernels.values()),
+    kexecFailures: kexecFailuresOf(view.nodeKernels.values()),
+    known: new Set([...view.nodes.values()].flatMap((node) => (nodeKernelOf(view, node) ? node.uid : []))),
+    kernelPatches: new Map(view.kernelPatches.map(({ metadata, spec }) => [metadata.name, spec])),
+  };
   const parts = assign(view).map((assignment) => decidePolicy(view, assignment, slotOf, others));
   const verdicts = parts.flatMap((part) => part.verdicts);
   const byPatch = Map.groupBy(verdicts, ({ kernelPatch }) => kernelPatch);
@@ -103,17 +109,22 @@ function slotsByNode(policies: readonly PatchPolicy[]): ReadonlyMap<string, Slot
 interface Others {
   readonly quarantines: Quarantines;
   readonly kexecFailures: KexecFailures;
+  /** The uids of the Nodes that are there with their NodeKernels. */
+  readonly known: ReadonlySet<string>;
+  /** All of them, by name. */
+  readonly kernelPatches: ReadonlyMap<string, KernelPatchSpec>;
 }
 
-function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>, { quarantines, kexecFailures }: Others) {
+function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<string, Slot>, { quarantines, kexecFailures, known, kernelPatches }: Others) {
   const { policy, nodes } = assignment;
   const candidates = nodes.map((node): Candidate => {
-    const nodeKernel = view.nodeKernels.get(node.name);
-    const own = nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
-    return { plan: planNode(node, own, assignment, kexecFailures), nodeKernel: own, slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
+    const nodeKernel = nodeKernelOf(view, node);
+    return { plan: planNode(node, nodeKernel, assignment, kexecFailures), nodeKernel, slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
   });
   const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
-  const reboots = decideReboots(candidates.flatMap((candidate) => rebootView(view, candidate) ?? []), { rollout: policy.spec.rollout, selected: nodes.length, busy: rollout.slots, stored: policy.status?.rebootSlots ?? [] }, view.now);
+  const { rebootSlots = [], rebootFailures = [] } = policy.status ?? {};
+  const pacing: RebootPacing = { rollout: policy.spec.rollout, selected: nodes.length, busy: rollout.slots, stored: rebootSlots, told: rebootFailures, isKnown: (uid) => known.has(uid), kernelPatches };
+  const reboots = decideReboots(candidates.flatMap((candidate) => rebootView(view, candidate) ?? []), pacing, view.now);
   const turns = { ...rollout, reboots };
   const judged = candidates.map((candidate) => ({ candidate, verdicts: judgeNode(candidate, turns, view.now) }));
   const verdicts = judged.flatMap((each) => each.verdicts);
@@ -139,6 +150,11 @@ function changeOf(view: View, { plan, nodeKernel }: Candidate, spec: NodeKernelS
   const node = view.nodes.get(plan.node);
   // One of an earlier node of that name is deleted first.
   return node && !view.nodeKernels.has(plan.node) ? [{ kind: 'Create', node, labels: MANAGED_BY, spec }] : [];
+}
+
+function nodeKernelOf({ nodeKernels }: View, node: NodeView): NodeKernel | undefined {
+  const nodeKernel = nodeKernels.get(node.name);
+  return nodeKernel && isOf(nodeKernel, node) ? nodeKernel : undefined;
 }
 
 /** A Node that was deleted and made anew under its old name is another node. */

@@ -25,10 +25,10 @@ export function urgencyOfIntent(before: NodeKernelSpec, after: NodeKernelSpec): 
   return isActive(is) ? 'Later' : 'Soon';
 }
 
-/** Now when the status says that all is closed or no longer is, that it has come to a stand, or which nodes may start. */
+/** Now when the status says that all is closed or no longer is, that it has come to a stand, which nodes may start, or which failed. */
 export function urgencyOfStatus(before: AnyStatus | undefined, after: AnyStatus): Urgency {
   const turned = (type: string) => (conditionOf(before, type)?.status === 'True') !== (conditionOf(after, type)?.status === 'True');
-  return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after) ? 'Now' : 'Soon';
+  return turned('Ready') || (turned('Stalled') && conditionOf(after, 'Stalled')?.status === 'True') || takesSlot(before, after) || tellsFailure(before, after) ? 'Now' : 'Soon';
 }
 
 function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
@@ -39,6 +39,16 @@ function takesSlot(before: AnyStatus | undefined, after: AnyStatus): boolean {
 function slotsOf(status: AnyStatus | undefined): readonly string[] {
   if (status === undefined || !('slots' in status)) return [];
   return [...(status.slots ?? []).map(({ node, since }) => `${node} ${since}`), ...(status.rebootSlots ?? []).map(({ node, order }) => `${node} ${order}`)];
+}
+
+/** It has to outlive its node. */
+function tellsFailure(before: AnyStatus | undefined, after: AnyStatus): boolean {
+  const told = new Set(failuresOf(before));
+  return failuresOf(after).some((order) => !told.has(order));
+}
+
+function failuresOf(status: AnyStatus | undefined): readonly string[] {
+  return status !== undefined && 'slots' in status ? (status.rebootFailures ?? []).map(({ order }) => order) : [];
 }
 
 export interface Pace {

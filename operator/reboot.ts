@@ -96,7 +96,12 @@ function fallsBack(order: RebootOrder, { method }: Target, { status }: NodeKerne
 
 /** A failure is held against the kernel until the KernelPatch asks for another try. */
 export function counts(order: RebootOrder, { retry }: Pick<RebootView, 'retry'>): boolean {
-  return order.phase === 'Failed' && (retry === undefined || retry === order.retry);
+  return order.phase === 'Failed' && isHeldAgainst(order.retry, retry);
+}
+
+/** What failed under a word of the KernelPatch, or under none, counts under its word of now. */
+export function isHeldAgainst(tried: string | undefined, now: string | undefined): boolean {
+  return now === undefined || now === tried;
 }
 
 /** A new order, in its first phase. Its id is that of no other: it is made of the node and the instant. */

@@ -1,13 +1,16 @@
 /** Which nodes of a policy may reboot now, pure. A slot is taken before an order is published that begins (apply.ts). */
+import type { KernelPatchSpec } from '../crds/kernelpatch.ts';
 import type { RebootOrder } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
-import { beginOrder, counts, isActive, mayBegin, nextOrder } from './reboot.ts';
+import { beginOrder, counts, isActive, isHeldAgainst, mayBegin, nextOrder } from './reboot.ts';
 import type { RebootView } from './reboot.ts';
 import { instant } from './instant.ts';
 import { limitOf } from './rollout.ts';
 import type { Target } from './target.ts';
 
 export type RebootSlot = NonNullable<PatchPolicyStatus['rebootSlots']>[number];
+
+export type RebootFailure = NonNullable<PatchPolicyStatus['rebootFailures']>[number];
 
 /** Why no further node boots into a kernel. */
 export interface RebootHalt {
@@ -24,6 +27,8 @@ export interface Reboots {
   readonly orders: ReadonlyMap<string, RebootOrder>;
   /** The slots as they are to be, in the order of the nodes' names. */
   readonly slots: readonly RebootSlot[];
+  /** Those that count, the ones of deleted nodes first. */
+  readonly failures: readonly RebootFailure[];
   /** Of the nodes that are to boot and have no order, by node. */
   readonly waits: ReadonlyMap<string, Wait>;
   /** When the next phase runs out, or soon after one has ended; undefined: neither. */
@@ -39,8 +44,16 @@ export interface RebootPacing {
   readonly busy: ReadonlyMap<string, unknown>;
   /** The slots as they are. */
   readonly stored: readonly RebootSlot[];
+  /** The failures that were told last. */
+  readonly told: readonly RebootFailure[];
+  /** True of the uid of a Node that is there with its NodeKernel, whichever policy it is of: what failed there is read from that. */
+  readonly isKnown: (uid: string) => boolean;
+  /** All that there are, by name. */
+  readonly kernelPatches: ReadonlyMap<string, KernelPatchSpec>;
 }
 
+/** The list rebootFailures holds 1000 (crds/patchpolicy.ts), and a failureBudget is no higher. */
+const MAX_FAILURES = 1000;
 /** 50 ms: what a phase that has ended lets others do is decided once its end is stored, which no watch tells of our own writes. */
 const SOON_MS = 50;
 
@@ -48,9 +61,11 @@ const SOON_MS = 50;
  * Orders that stand go on, whatever the budgets: a node in progress always finishes. A node that is to boot begins while fewer than maxUnavailable are out of service. One counts as long as its order is
  * stored as active, so that a write that fails puts no further node out of service. An order that has just begun and has lost its slot goes, if there is none for it.
  */
-export function decideReboots(views: readonly RebootView[], { rollout, selected, busy, stored }: RebootPacing, now: number): Reboots {
+export function decideReboots(views: readonly RebootView[], pacing: RebootPacing, now: number): Reboots {
+  const { rollout, selected, busy, stored } = pacing;
   const orders = new Map(views.flatMap((view) => toEntry(view, nextOrder(view))));
-  const haltOf = makeHalts(views, orders, rollout.failureBudget);
+  const failures = [...failuresOfDeleted(pacing), ...failuresOf(views, orders)];
+  const haltOf = makeHalts(failures, rollout.failureBudget);
   const out = views.filter((view) => isActive(view.nodeKernel.spec.reboot) || isActive(orders.get(view.node.name)));
   const limit = limitOf(rollout.maxUnavailable, selected);
   const free = Math.max(0, limit - out.length);
@@ -62,6 +77,7 @@ export function decideReboots(views: readonly RebootView[], { rollout, selected,
   return {
     orders,
     slots: slotsOf([...out, ...begins], orders, stored, now),
+    failures: failures.slice(-MAX_FAILURES),
     waits: new Map(views.filter(({ node, target }) => target !== undefined && !orders.has(node.name)).map((view) => [view.node.name, waitOf(view, busy, haltOf(view.target))])),
     nextDeadline: firstDeadline(views, orders, now),
   };
@@ -74,13 +90,30 @@ function toEntry({ node }: RebootView, order: RebootOrder | undefined): readonly
 type HaltOf = (target: Target | undefined) => RebootHalt | undefined;
 
 /** As many nodes failed of one KernelPatch, or into one kernel, as the budget has. */
-function makeHalts(views: readonly RebootView[], orders: ReadonlyMap<string, RebootOrder>, failureBudget: number): HaltOf {
-  const failures = views.flatMap((view) => toEntry(view, orders.get(view.node.name)).filter(([, order]) => counts(order, view)));
+function makeHalts(failures: readonly RebootFailure[], failureBudget: number): HaltOf {
   return (target) => {
-    const alike = failures.filter(([, { kernelPatch, release }]) => kernelPatch === target?.kernelPatch || release === target?.release);
+    const alike = failures.filter(({ kernelPatch, release }) => kernelPatch === target?.kernelPatch || release === target?.release);
     if (alike.length < failureBudget) return undefined;
-    return { failed: alike.map(([node]) => node), kernelPatches: [...new Set(alike.map(([, { kernelPatch }]) => kernelPatch))] };
+    return { failed: alike.map(({ node }) => node), kernelPatches: [...new Set(alike.map(({ kernelPatch }) => kernelPatch))] };
   };
+}
+
+function failuresOf(views: readonly RebootView[], orders: ReadonlyMap<string, RebootOrder>): readonly RebootFailure[] {
+  return views.flatMap((view) => {
+    const { name: node, uid } = view.node;
+    const order = orders.get(node);
+    if (order === undefined || !counts(order, view)) return [];
+    const { id, kernelPatch, release, retry } = order;
+    return [{ node, uid, order: id, kernelPatch, release, ...(retry !== undefined && { retry }) }];
+  });
+}
+
+/** A node that does not come back may be deleted, and another one made in its place: what it failed with counts as long as it would if the node were there. */
+function failuresOfDeleted({ told, isKnown, kernelPatches }: RebootPacing): readonly RebootFailure[] {
+  return told.filter(({ uid, kernelPatch, release, retry }) => {
+    const { kernels = [], retryReboot } = kernelPatches.get(kernelPatch) ?? {};
+    return !isKnown(uid) && kernels.some(({ rebootInto }) => rebootInto === release) && isHeldAgainst(retry, retryReboot);
+  });
 }
 
 /**

@@ -58,6 +58,7 @@ export function policyStatus(assignment: Assignment, rollout: Turns, verdicts: r
     closed: `${closed}/${nodes.length}`,
     slots: [...rollout.slots.values()],
     ...(rollout.reboots.slots.length > 0 && { rebootSlots: [...rollout.reboots.slots] }),
+    ...(rollout.reboots.failures.length > 0 && { rebootFailures: [...rollout.reboots.failures] }),
     conditions: setConditions(policy.status?.conditions, judgements, { generation, now }),
   };
 }

@@ -133,7 +133,7 @@ export function aView({ now = NOW, nodes = [], nodeKernels = [], kernelPatches =
 
 /** Nobody boots. */
 export function withoutReboots(rollout: Rollout): Turns {
-  return { ...rollout, reboots: { orders: new Map(), slots: [], waits: new Map(), nextDeadline: undefined } };
+  return { ...rollout, reboots: { orders: new Map(), slots: [], failures: [], waits: new Map(), nextDeadline: undefined } };
 }
 
 /** No kexec has failed elsewhere. */

@@ -23,7 +23,7 @@ interface Given {
 function judged({ order, ends = false, wait, report, node, policy, patch = PATCH }: Given) {
   const nodeKernel = aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status: aReport({ installedKernels: [RELEASE, FIXED_RELEASE], ...report }) });
   const candidate: Candidate = { plan: aPlan(aNode('n1', node), nodeKernel, aPolicy({ maxDisruption: 'Kexec', ...policy }), [patch]), nodeKernel, slot: undefined };
-  const reboots: Reboots = { orders: new Map(order && !ends ? [['n1', order]] : []), slots: [], waits: new Map(wait && [['n1', wait]]), nextDeadline: undefined };
+  const reboots: Reboots = { orders: new Map(order && !ends ? [['n1', order]] : []), slots: [], failures: [], waits: new Map(wait && [['n1', wait]]), nextDeadline: undefined };
   const [verdict] = judgeNode(candidate, { slots: new Map(), granted: new Set(), halts: new Map(), quarantines: [], nextDeadline: undefined, reboots }, NOW);
   assert.ok(verdict);
   return verdict;

@@ -6,9 +6,9 @@ import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
 import { instant } from '../../../operator/instant.ts';
 import type { RebootView } from '../../../operator/reboot.ts';
 import { decideReboots } from '../../../operator/reboots.ts';
-import type { RebootSlot } from '../../../operator/reboots.ts';
+import type { RebootFailure, RebootSlot } from '../../../operator/reboots.ts';
 import type { Target } from '../../../operator/target.ts';
-import { FIXED_RELEASE, NOW, OTHER_RELEASE, aNode, aNodeKernel, aReport, anOrder } from './builders.ts';
+import { FIXED_RELEASE, NOW, OTHER_RELEASE, RELEASE, aKernelPatch, aNode, aNodeKernel, aReport, anOrder } from './builders.ts';
 
 const TARGET: Target = { kernelPatch: 'fix-a', method: 'Kexec', release: FIXED_RELEASE };
 const SECOND = 1000;
@@ -38,10 +38,14 @@ interface Budget {
   readonly selected?: number;
   readonly busy?: readonly string[];
   readonly stored?: readonly RebootSlot[];
+  readonly told?: readonly RebootFailure[];
+  readonly retry?: string;
 }
 
-function decided(views: readonly RebootView[], { maxUnavailable = '1', failureBudget = 1, selected = views.length, busy = [], stored = [] }: Budget = {}) {
-  const reboots = decideReboots(views, { rollout: { maxInFlight: '1', maxUnavailable, failureBudget }, selected, busy: new Map(busy.map((node) => [node, {}])), stored }, NOW);
+function decided(views: readonly RebootView[], { maxUnavailable = '1', failureBudget = 1, selected = views.length, busy = [], stored = [], told = [], retry }: Budget = {}) {
+  const isKnown = (uid: string) => views.some(({ node }) => node.uid === uid);
+  const kernelPatches = new Map([['fix-a', aKernelPatch({ kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }], ...(retry !== undefined && { retryReboot: retry }) }).spec]]);
+  const reboots = decideReboots(views, { rollout: { maxInFlight: '1', maxUnavailable, failureBudget }, selected, busy: new Map(busy.map((node) => [node, {}])), stored, told, isKnown, kernelPatches }, NOW);
   const before = new Map(views.map(({ node, nodeKernel }) => [node.name, nodeKernel.spec.reboot?.id]));
   return {
     ...reboots,
@@ -149,6 +153,31 @@ test('a failure counts while the node is down, and until a word is given', () =>
   assert.deepEqual(decided([view('n1', down), view('n2')]).waiting, { n2: 'Halted' });
   assert.deepEqual(decided([view('n1', { ...down, retry: 'ticket-1' }), view('n2', { target: { retry: 'ticket-1' } })]).begun, ['n2']);
 });
+
+test('a failure is told, and counts on when its node is deleted, also where another one of its name has come', () => {
+  const { failures } = decided([view('n1', { order: failed() }), view('n2')]);
+  assert.deepEqual(failures, [{ node: 'n1', uid: 'uid-n1', order: 'order-Failed', kernelPatch: 'fix-a', release: FIXED_RELEASE }]);
+  for (const views of [[view('n2')], [view('n1', { node: { uid: 'uid-of-another' } }), view('n2')]]) {
+    const { begun, waits, failures: kept } = decided(views, { told: failures });
+    assert.deepEqual([begun, waits.get('n2'), kept], [[], { kind: 'Halted', halt: { failed: ['n1'], kernelPatches: ['fix-a'] } }, failures]);
+  }
+});
+
+const GONE: RebootFailure = { node: 'n1', uid: 'uid-n1', order: 'order-1', kernelPatch: 'fix-a', release: FIXED_RELEASE };
+const ends: readonly (readonly [sentence: string, told: RebootFailure, given: Budget, node?: string])[] = [
+  ['another word is given', GONE, { retry: 'ticket-1' }],
+  ['the KernelPatch is deleted', { ...GONE, kernelPatch: 'fix-b' }, {}],
+  ['the KernelPatch asks for another kernel', { ...GONE, release: OTHER_RELEASE }, {}],
+  ['the node is there and has not failed', GONE, {}, 'n1'],
+];
+for (const [sentence, told, given, node = 'n2'] of ends) {
+  test(`it counts no more once ${sentence}`, () => {
+    const { begun, failures } = decided([view(node)], { ...given, told: [told] });
+    assert.deepEqual([begun, failures], [[node], []]);
+  });
+}
+
+test('one that failed under the word of now counts', () => assert.deepEqual(decided([view('n2')], { retry: 'ticket-1', told: [{ ...GONE, retry: 'ticket-1' }] }).begun, []));
 
 test('the next deadline is that of the phase that ends first, whatever lies behind', () => {
   const views = [view('n1', { order: inPhase('Rebooting', { deadline: instant(NOW + 90 * SECOND) }) }), view('n2', { order: inPhase('Parked', { deadline: instant(NOW + 30 * SECOND) }) }), view('n3', { order: rested('Parked', 900) })];

@@ -7,7 +7,7 @@ import type { Condition } from '../../../crds/common.ts';
 import { aboutKernelPatch, describeEvent, eventObject } from '../../../operator/events.ts';
 import { makePace, urgencyOfIntent, urgencyOfStatus } from '../../../operator/pace.ts';
 import { describePlan } from '../../../operator/plan.ts';
-import { aKernelPatch, aNode, aPlan, aPolicy, aWanted, anOrder, NOW } from './builders.ts';
+import { aKernelPatch, aNode, aPlan, aPolicy, aWanted, anOrder, FIXED_RELEASE, NOW } from './builders.ts';
 
 function aStatus(ready: Condition['status'], stalled: Condition['status'], reason = 'Some'): KernelPatchStatus {
   const condition = (type: string, status: Condition['status']): Condition => ({ type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-24T12:00:00Z' });
@@ -28,6 +28,7 @@ const storing: readonly (readonly [string, KernelPatchStatus | PatchPolicyStatus
   ['a renewed slot is stored at once', { slots: [{ ...slot('n1'), since: 'before' }] }, { slots: [slot('n1')] }, true],
   ['a slot for a reboot is stored at once, whatever other slot the node had since then', { slots: [slot('n1')] }, { slots: [], rebootSlots: [rebootSlot('order-1')] }, true],
   ['one for another order of the same second too', { slots: [], rebootSlots: [rebootSlot('order-1')] }, { slots: [], rebootSlots: [rebootSlot('order-2')] }, true],
+  ['a reboot that failed is told at once, since it has to outlive its node', { slots: [] }, { slots: [], rebootFailures: [{ node: 'n1', uid: 'uid-n1', order: 'order-1', kernelPatch: 'fix-a', release: FIXED_RELEASE }] }, true],
   ['one that is released may wait', { slots: [], rebootSlots: [rebootSlot('order-1')] }, { slots: [] }, false],
   ['a released slot may wait', { slots: [slot('n1'), slot('n2')] }, { slots: [slot('n1')] }, false],
 ];
