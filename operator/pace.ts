@@ -1,10 +1,10 @@
 /** When a change is written: what a node, the rollout or a person waits for at once; counts on the way and the plans of nodes whose turn has not come a little later. */
 import { isDeepStrictEqual } from 'node:util';
 import type { KernelPatchStatus } from '../crds/kernelpatch.ts';
+import { isActive } from '../crds/nodekernel.ts';
 import type { NodeKernelSpec } from '../crds/nodekernel.ts';
 import type { PatchPolicyStatus } from '../crds/patchpolicy.ts';
 import { conditionOf } from './conditions.ts';
-import { isActive } from './reboot.ts';
 
 /** Now: somebody waits for it. Soon, Later: it only tells. */
 export type Urgency = 'Now' | 'Soon' | 'Later';

@@ -58,7 +58,6 @@ export interface RebootView {
 /** The node takes no new pods. */
 const CORDONED: ReadonlySet<RebootPhase> = new Set(['Draining', 'Rebooting']);
 
-export { isActive } from '../crds/nodekernel.ts';
 export const isCordoned = (order: RebootOrder | undefined): boolean => order !== undefined && CORDONED.has(order.phase);
 
 /** What is to be found out about the node's pods for its order. */

@@ -1,8 +1,9 @@
 /** Which nodes of a policy may reboot now, pure. A slot is taken before an order is published that begins (apply.ts). */
 import type { KernelPatchSpec } from '../crds/kernelpatch.ts';
+import { isActive } from '../crds/nodekernel.ts';
 import type { RebootOrder } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec, PatchPolicyStatus } from '../crds/patchpolicy.ts';
-import { beginOrder, counts, isActive, isHeldAgainst, mayBegin, nextOrder } from './reboot.ts';
+import { beginOrder, counts, isHeldAgainst, mayBegin, nextOrder } from './reboot.ts';
 import type { RebootView } from './reboot.ts';
 import { instant } from './instant.ts';
 import { limitOf } from './rollout.ts';

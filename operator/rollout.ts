@@ -1,4 +1,5 @@
 /** Who may change live patches now, pure. A slot is taken before an intent is published that starts something (apply.ts). */
+import { isActive } from '../crds/nodekernel.ts';
 import type { DrainPreview, NodeKernel, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
 import { instant } from './instant.ts';
@@ -7,7 +8,6 @@ import { isExpired, isInFlight, isPublished, judge } from './progress.ts';
 import type { Slot } from './progress.ts';
 import { quarantiner } from './quarantine.ts';
 import type { Quarantines } from './quarantine.ts';
-import { isActive } from './reboot.ts';
 
 /** 10 min: a load takes a second and a stalled transition is undone by the agent after 75 s by default, so a node that needs longer will not end by itself. */
 export const SLOT_SECONDS = 600;

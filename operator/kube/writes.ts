@@ -1,4 +1,5 @@
 /** What the operator changes in the cluster. Each write is refused with LeaseLost when we do not hold the lease. A write of our own kinds, or of a Node, is in the caches when it returns. */
+import { isActive } from '../../crds/nodekernel.ts';
 import type { ObjectMeta } from '../../crds/common.ts';
 import type { KernelPatch, KernelPatchStatus } from '../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelSpec } from '../../crds/nodekernel.ts';
@@ -6,7 +7,6 @@ import type { PatchPolicy, PatchPolicyStatus } from '../../crds/patchpolicy.ts';
 import { KernelPatchError } from '../errors.ts';
 import { taintsOf } from '../observe.ts';
 import type { NodeView } from '../observe.ts';
-import { isActive } from '../reboot.ts';
 import { withTaint } from '../taint.ts';
 import type { Client } from './client.ts';
 import { EVENTS, KERNEL_PATCHES, NODES, NODE_KERNELS, PATCH_POLICIES, daemonSetsIn } from './resources.ts';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { isActive } from '../../../crds/nodekernel.ts';
 import type { RebootOrder, RebootReport } from '../../../crds/nodekernel.ts';
 import { PatchPolicySpec } from '../../../crds/patchpolicy.ts';
-import { beginOrder, counts, isActive, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
+import { beginOrder, counts, isCordoned, mayBegin, nextOrder, wantedDrain } from '../../../operator/reboot.ts';
 import type { DrainState, RebootView } from '../../../operator/reboot.ts';
 import type { NodeView } from '../../../operator/observe.ts';
 import { instant } from '../../../operator/instant.ts';
@@ -234,9 +235,9 @@ describe('the reboot of a node', () => {
     const view = aRebootView({ policy: { reboot: { setDefault: true } } });
     assert.equal(beginOrder(view, TARGET).setDefault, true);
     assert.equal('setDefault' in beginOrder(aRebootView(), TARGET), false);
-    const setting = aRebootView({ order: anOrder('Returning', { setDefault: true }), report: 'SettingDefault', boot: 'boot-2' });
-    assert.equal(nextOrder(setting)?.phase, 'Returning');
-    assert.equal(nextOrder(aRebootView({ order: anOrder('Returning', { setDefault: true }), report: 'Proven', boot: 'boot-2' })), undefined);
+    const setting = aRebootView({ order: anOrder('Rebooting', { setDefault: true }), report: 'SettingDefault', boot: 'boot-2' });
+    assert.equal(nextOrder(setting)?.phase, 'Rebooting');
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Rebooting', { setDefault: true }), report: 'Proven', boot: 'boot-2' })), undefined);
   });
 
   it('gives each order an id of its own', () => {

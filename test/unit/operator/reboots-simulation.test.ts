@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { isActive } from '../../../crds/nodekernel.ts';
 import type { KernelPatch } from '../../../crds/kernelpatch.ts';
 import { decide } from '../../../operator/decide.ts';
-import { isActive } from '../../../operator/reboot.ts';
 import { FIXED_RELEASE, OTHER_RELEASE, RELEASE, aKernelPatch, aPolicy } from './builders.ts';
 import { FatedWrites, UNDISTURBED } from './fate.ts';
 import type { Fate } from './fate.ts';

@@ -1,5 +1,6 @@
 /** A cluster in memory: an API server that keeps resourceVersions, generations and compare-and-swap, and nodes with agents, kubelets and pods. It checks what must never happen at every write, and when a node goes down. */
 import assert from 'node:assert/strict';
+import { isActive } from '../../../crds/nodekernel.ts';
 import type { KernelPatch } from '../../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelStatus, RebootOrder } from '../../../crds/nodekernel.ts';
 import type { PatchPolicy } from '../../../crds/patchpolicy.ts';
@@ -13,7 +14,6 @@ import { readNode, readNodeKernel } from '../../../operator/observe.ts';
 import type { NodeView, View } from '../../../operator/observe.ts';
 import { readBudget, readPod } from '../../../operator/pods.ts';
 import { isPublished } from '../../../operator/progress.ts';
-import { isActive } from '../../../operator/reboot.ts';
 import { limitOf } from '../../../operator/rollout.ts';
 import { NOW, aView } from './builders.ts';
 import { Machine } from './machine.ts';
