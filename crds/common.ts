@@ -47,6 +47,11 @@ export const MODULE_NAME_PATTERN = /^[A-Za-z0-9_]+$/;
 /** A file on the node; `..`, `.` and empty segments are refused by a CEL rule, since RE2 has no lookahead. */
 export const HOST_PATH_PATTERN = /^\/[A-Za-z0-9._+~@/-]+\.ko$/;
 
+/** What dpkg and rpm both take as a name. It ends in a letter or digit, since apt-get takes `name-` for a removal; nothing in it is a pattern, an option or a file. */
+export const PACKAGE_NAME_PATTERN = /^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9])?$/;
+/** A version of dpkg or rpm, with epoch and revision. */
+export const PACKAGE_VERSION_PATTERN = /^[A-Za-z0-9][A-Za-z0-9.+~^_:-]*$/;
+
 /** RFC 3339 in UTC to the second, which Date.parse takes. */
 export const INSTANT_PATTERN = /^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
 
@@ -94,6 +99,32 @@ export const labelSelector = (description: string) =>
     ),
   }).check(doc(description));
 export type LabelSelector = z.infer<ReturnType<typeof labelSelector>>;
+
+/** A package of the node's distribution. */
+export const distributionPackage = (description: string) =>
+  z
+    .object({
+      name: z.string().check(
+        z.minLength(1),
+        z.maxLength(128),
+        z.regex(PACKAGE_NAME_PATTERN),
+        doc('name is the package as apt-get or dnf take it, as linux-image-6.12.118+deb13-cloud-amd64 or kernel-core.', {
+          patternMessage: 'name must be one package: letters, digits and +._- only, as linux-image-6.12.118+deb13-cloud-amd64 or kernel-core; its version belongs to version',
+        }),
+      ),
+      version: z.optional(
+        z.string().check(
+          z.minLength(1),
+          z.maxLength(128),
+          z.regex(PACKAGE_VERSION_PATTERN),
+          doc('version is the version that is installed, as 6.12.118-1 or 5.14.0-570.12.1.el9_6; without it the newest that the repositories of the node have.', {
+            patternMessage: 'version must be one version of the package: letters, digits and .+~^_:- only, as 6.12.118-1 or 5.14.0-570.12.1.el9_6',
+          }),
+        ),
+      ),
+    })
+    .check(doc(description));
+export type DistributionPackage = z.infer<ReturnType<typeof distributionPackage>>;
 
 /** From least to most disruptive for the pods of a node. The planner takes the first that fixes the node. */
 export const DISRUPTIONS = ['None', 'LivePatch', 'Kexec', 'Reboot'] as const;

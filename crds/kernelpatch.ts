@@ -1,7 +1,7 @@
 /** KernelPatch: one deliverable. What it fixes, and what is true for each kernel. Facts only; consent is PatchPolicy's. */
 import * as z from 'zod/mini';
 import {
-  BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc,
+  BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc,
 } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
@@ -117,6 +117,7 @@ const KernelEntry = z
         }),
       ),
     ),
+    package: z.optional(distributionPackage('package is the package that brings the kernel rebootInto. A node that does not have that kernel installs it, where a PatchPolicy has reboot.install: Package.')),
   })
   .check(
     doc('What is true for one kernel, or for a pattern of them.', {
@@ -128,6 +129,7 @@ const KernelEntry = z
         { rule: '!has(self.livePatch) || has(self.release)', message: 'a live patch is built for one kernel: give its exact release instead of releasePattern' },
         { rule: '!has(self.buildID) || has(self.release)', message: 'buildID names one kernel: give its exact release instead of releasePattern' },
         { rule: '!has(self.rebootInto) || !has(self.release) || self.rebootInto != self.release', message: 'rebootInto must be another kernel than release: name the fixed one', fieldPath: '.rebootInto' },
+        { rule: '!has(self.package) || has(self.rebootInto)', message: 'package brings the kernel that rebootInto names: set rebootInto too', fieldPath: '.package' },
       ],
     }),
   );

@@ -1,6 +1,6 @@
 /** NodeKernel: the contract with one node. The operator writes spec, the agent on that node writes status, nobody else writes. */
 import * as z from 'zod/mini';
-import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, doc } from './common.ts';
+import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
 /**
@@ -122,6 +122,7 @@ const RebootOrder = z
     deadline: z.optional(instant('deadline', 'deadline is when this phase is given up, by the clock of the operator, RFC 3339; of Parked and Refused: from when it is tried again.')),
     retry: z.optional(z.string().check(z.maxLength(64), doc("retry is the KernelPatch's retryReboot when the order began, if any."))),
     setDefault: z.optional(z.boolean().check(doc("setDefault is the policy's reboot.setDefault: the kernel becomes the default of the boot loader once it is proven, and is started once by it before, where a boot by the firmware needs that. Absent is false."))),
+    install: z.optional(distributionPackage('install is the package that brings the kernel, which the node installs first where it does not have it; absent: it has it, or the policy does not want it.')),
     kexecRefused: z.optional(z.string().check(z.maxLength(128), doc('kexecRefused is why the kexec was refused in whose place the node boots by its firmware.'))),
     reason: reason(),
     message: message(),
@@ -198,17 +199,17 @@ const BootReport = z
 export type BootReport = z.infer<typeof BootReport>;
 
 /**
- * Staging: on the way there. Staged: all is ready to go down. Refused: it can not be done, or not now; the node is up and as it was. GoingDown: the node was told to. Unstaged: the order does not want
+ * Installing: the package manager of the node installs the kernel. Staging: on the way there. Staged: all is ready to go down. Refused: it can not be done, or not now; the node is up and as it was. GoingDown: the node was told to. Unstaged: the order does not want
  * it any more, and nothing of it is left. Expired: notAfter has passed, and nothing of it is left. In a later boot: SettingDefault: as Proven, and the boot loader's default is being set. Proven: this boot was made by the
  * order, and the kernel is the wanted one. CameBackByFirmware: the kexec did not come to a kernel that runs. WrongKernel: this boot was made by the order, and another kernel runs. OtherBoot: this boot was not made by the order.
  */
-export const REBOOT_STATES = ['Staging', 'Staged', 'Refused', 'GoingDown', 'Unstaged', 'Expired', 'SettingDefault', 'Proven', 'CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const;
+export const REBOOT_STATES = ['Installing', 'Staging', 'Staged', 'Refused', 'GoingDown', 'Unstaged', 'Expired', 'SettingDefault', 'Proven', 'CameBackByFirmware', 'WrongKernel', 'OtherBoot'] as const;
 export type RebootState = (typeof REBOOT_STATES)[number];
 
 const RebootReport = z
   .object({
     id: rebootID('id is that of the order in spec.reboot, or of an earlier one that could not be taken back.'),
-    state: z.enum(REBOOT_STATES).check(doc('state is Staging, Staged, Refused, GoingDown, Unstaged or Expired in the boot that the order is for, and SettingDefault, Proven, CameBackByFirmware, WrongKernel or OtherBoot in a later one.')),
+    state: z.enum(REBOOT_STATES).check(doc('state is Installing, Staging, Staged, Refused, GoingDown, Unstaged or Expired in the boot that the order is for, and SettingDefault, Proven, CameBackByFirmware, WrongKernel or OtherBoot in a later one.')),
     reason: reason(),
     message: message(),
     since: z.string().check(z.maxLength(64), doc('since is when this state began, RFC 3339.')),

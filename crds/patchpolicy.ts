@@ -17,6 +17,9 @@ export const ON_KEXEC_FAILURE = ['Firmware', 'Block'] as const;
 export const MODES = ['Apply', 'Plan'] as const;
 export type Mode = (typeof MODES)[number];
 
+/** Who installs the fixed kernel. */
+export const INSTALL = ['None', 'Package'] as const;
+
 /** What becomes of a drain that has not ended in time. */
 export const ON_DRAIN_TIMEOUT = ['Park', 'Wait', 'Delete'] as const;
 
@@ -51,6 +54,13 @@ const Reboot = z
       .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel, or setDefault is true. Block: it is Blocked.')),
     setDefault: z._default(z.boolean(), false).check(
       doc("setDefault: true makes the fixed kernel the default of the node's GRUB once it has been proven there, never before. A boot by the firmware that needs it has GRUB start that kernel once first, so that one that panics comes back with the earlier default. status.nextBoot of the NodeKernel says when it can not be set."),
+    ),
+    install: z
+      ._default(z.enum(INSTALL), 'None')
+      .check(doc('install is who installs the fixed kernel where it is missing. None: a person. Package: the node, by its own apt-get, dnf or yum and from its own repositories, before it is cordoned, where the KernelPatch names the package.')),
+    installSeconds: z._default(
+      z.int().check(z.minimum(60), z.maximum(86_400), doc('installSeconds is how long an installation may take; then the node is left as it is and asked again later. The package manager is never ended. 900: as long as Debian lets its own upgrades finish.')),
+      900,
     ),
   })
   .check(doc('reboot says how nodes boot into a fixed kernel.'));
@@ -94,7 +104,7 @@ export const PatchPolicySpec = z
       { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     ),
     drain: z._default(Drain, { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 }),
-    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware', setDefault: false }),
+    reboot: z._default(Reboot, { timeoutSeconds: 600, onKexecFailure: 'Firmware', setDefault: false, install: 'None', installSeconds: 900 }),
   })
   .check(doc('Consent for a set of nodes and patches.'));
 export type PatchPolicySpec = z.infer<typeof PatchPolicySpec>;

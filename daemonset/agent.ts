@@ -121,6 +121,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     return Math.min(FACTS_MILLISECONDS, offerAgain, reboot.lookAgainIn, ...waits);
   }
 
+  /** What was installed is in the very next report. */
   async function carryOutReboot(reboot: RebootLook): Promise<number> {
     facts = undefined;
     layout = undefined;

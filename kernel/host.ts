@@ -1,7 +1,7 @@
 /** The one way to the machine. Everything else in kernel/ and daemonset/ works on what this returned. */
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, readdirSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, dirname, join, normalize } from 'node:path';
@@ -57,13 +57,17 @@ export interface Host {
   clearStage(): Promise<void>;
   /** Runs a command with LC_ALL=C and no shell. Throws CommandMissing, CommandTimedOut. */
   run(argv: readonly [string, ...string[]], timeoutMilliseconds: number): Promise<RunResult>;
+  /** As run, of a command that changes nothing: what it prints on its standard output, 64 KiB at most, whatever its exit code. Throws CommandMissing, CommandTimedOut. */
+  ask(argv: readonly [string, ...string[]], timeoutMilliseconds: number): Promise<string>;
+  /** How many bytes root can still write to the file system of this path; undefined: that is not known. */
+  freeBytes(path: string): Promise<number | undefined>;
 }
 
 /** Absent: the file or a directory above it is not there, or went while it was read (ENODEV, a sysfs file of a module that left). */
 const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ENODEV', 'ENXIO']);
 /** As the kernel's MAXSYMLINKS. */
 const MAX_SYMLINKS = 40;
-/** More output than insmod and rmmod ever write. */
+/** More output than insmod and rmmod ever write, and enough of a log. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 const READ_CHUNK_BYTES = 64 * 1024;
 /** Nothing in them is secret, and systemd warns of a unit that not everybody may read. */
@@ -121,7 +125,16 @@ export function realHost(paths: HostPaths): Host {
         for (const name of await readdir(paths.stagingDirectory)) await rm(join(paths.stagingDirectory, name), { recursive: true });
       });
     },
-    run,
+    run: async (argv, timeoutMilliseconds) => {
+      const { exitCode, printed } = await spawnAndRead(argv, timeoutMilliseconds, 'stderr');
+      return { exitCode, stderr: printed };
+    },
+    ask: async (argv, timeoutMilliseconds) => (await spawnAndRead(argv, timeoutMilliseconds, 'stdout')).printed,
+    freeBytes: (path) =>
+      orAbsent(path, async () => {
+        const { bfree, bsize } = await statfs(await resolveInRoot(paths.root, path));
+        return bfree * bsize;
+      }),
   };
 }
 
@@ -352,18 +365,18 @@ async function syncDirectory(resolved: string): Promise<void> {
 }
 
 /** A command that hangs inside the kernel can not be killed: the wait ends at the timeout whether or not the process does. */
-function run(argv: readonly [string, ...string[]], timeoutMilliseconds: number): Promise<RunResult> {
+function spawnAndRead(argv: readonly [string, ...string[]], timeoutMilliseconds: number, stream: 'stdout' | 'stderr'): Promise<{ readonly exitCode: number; readonly printed: string }> {
   const [command, ...args] = argv;
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env: { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(command, args, { env: { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }, stdio: ['ignore', stream === 'stdout' ? 'pipe' : 'ignore', stream === 'stderr' ? 'pipe' : 'ignore'] });
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       child.unref();
       reject(new KernelPatchError('CommandTimedOut', `${argv.join(' ')} did not end within ${timeoutMilliseconds / 1000} s`));
     }, timeoutMilliseconds);
-    let stderr = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      if (stderr.length < MAX_OUTPUT_BYTES) stderr += text.slice(0, MAX_OUTPUT_BYTES - stderr.length);
+    let printed = '';
+    child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+      if (printed.length < MAX_OUTPUT_BYTES) printed += text.slice(0, MAX_OUTPUT_BYTES - printed.length);
     });
     child.on('error', (error) => {
       clearTimeout(timer);
@@ -371,7 +384,7 @@ function run(argv: readonly [string, ...string[]], timeoutMilliseconds: number):
     });
     child.on('close', (exitCode, signal) => {
       clearTimeout(timer);
-      resolve({ exitCode: exitCode ?? 128, stderr: signal === null ? stderr : `${stderr}${command} was ended by ${signal}` });
+      resolve({ exitCode: exitCode ?? 128, printed: signal === null ? printed : `${printed}${command} was ended by ${signal}` });
     });
   });
 }

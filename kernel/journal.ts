@@ -35,8 +35,8 @@ export interface Reboot {
   readonly at: string;
 }
 
-/** Staging: the kernel may have its image. GoingDown: the node may have been told to go down. The last record of them counts; there is none once nothing depends on it. */
-export type RebootRecord = { readonly kind: 'Staging' | 'GoingDown' } & Reboot;
+/** Installing: the node's package manager may have been asked for the kernel. Staging: the kernel may have its image. GoingDown: the node may have been told to go down. The last record of them counts; there is none once nothing depends on it. */
+export type RebootRecord = { readonly kind: 'Installing' | 'Staging' | 'GoingDown' } & Reboot;
 
 /** Committed: the transition ended and was verified. Unloaded: the kernel does not have it. Oops: the kernel log has a trace that names it. */
 export type JournalRecord =
@@ -124,7 +124,7 @@ export function applyRecord(loads: Loads, record: JournalRecord): Loads {
 }
 
 export function isReboot(record: JournalRecord): record is RebootRecord {
-  return record.kind === 'Staging' || record.kind === 'GoingDown';
+  return record.kind === 'Installing' || record.kind === 'Staging' || record.kind === 'GoingDown';
 }
 
 /** A load is forgotten once its soak is over, or its agent told to end. One that is still known in another boot was followed by the end of its own. */
@@ -209,6 +209,7 @@ const TEXTS: Readonly<Record<string, readonly string[]>> = {
   Committed: ['sha256'],
   Unloaded: ['sha256'],
   Oops: ['sha256', 'trace'],
+  Installing: ['id', 'method', 'release', 'bootID', 'at'],
   Staging: ['id', 'method', 'release', 'bootID', 'at'],
   GoingDown: ['id', 'method', 'release', 'bootID', 'at'],
 };

@@ -2,6 +2,7 @@
 import type { Failure } from './errno.ts';
 import { listOrUnknown, readText } from './facts.ts';
 import type { Host } from './host.ts';
+import { ON_THE_NODE, describeUnreachable } from './namespaces.ts';
 
 /** Kexec: into the kernel that was put in place. Firmware: through the firmware and the boot loader. */
 export type DownMethod = 'Kexec' | 'Firmware';
@@ -19,8 +20,6 @@ const INHIBITORS = '/run/systemd/inhibit';
 const SHUTDOWN_TIMEOUT_MILLISECONDS = 60_000;
 /** The exit code of a program that a signal has ended, as shells, nsenter and kernel/host.ts give it. A node that goes down ends all in the agent's container, before systemctl has its answer: then it was heard. */
 const ENDED_BY_SIGNAL = 128;
-/** The namespaces of the node's init (ADR 13). */
-export const ON_THE_NODE = ['nsenter', '-t', '1', '-m', '-u', '-i', '-n', '-p', '--'] as const;
 /** Newer systemd makes a kexec of a reboot when an image is there, and a soft reboot when another root is (its docs/ENVIRONMENT.md). */
 const NOTHING_BY_ITSELF = ['env', 'SYSTEMCTL_SKIP_AUTO_KEXEC=1', 'SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1'] as const;
 
@@ -54,10 +53,8 @@ export async function goDown(host: Host, method: DownMethod): Promise<Failure | 
 export function describeDownError(stderr: string): Failure | undefined {
   const printed = stderr.trim().split('\n').at(-1)?.slice(-200) || 'nothing was printed';
   if (/already a shutdown|already in progress/i.test(stderr)) return undefined;
-  if (/^nsenter: .*(?:exec|systemctl|env).*(?:No such file|not found)/m.test(stderr) || /^env: .*No such file/m.test(stderr)) {
-    return { reason: 'NoSystemd', message: `there is no systemctl, by which the node would be shut down in order (${printed}): give the agent's pod hostPID, or reboot the node by hand`, retry: false };
-  }
-  if (/^nsenter: /m.test(stderr)) return { reason: 'PermissionDenied', message: `the agent can not reach the node's init (${printed}): its pod must be privileged and have hostPID`, retry: true };
+  const unreachable = describeUnreachable(stderr, 'reboot the node');
+  if (unreachable !== undefined) return unreachable;
   if (/No kexec kernel loaded|Nothing has been loaded|is not available/i.test(stderr)) {
     return { reason: 'ImageGone', message: `the image was taken out of the kernel by somebody else (${printed}); it is put there again`, retry: true };
   }

@@ -109,8 +109,8 @@ function describeFixed({ spec }: KernelPatch, report: NodeKernelStatus): string 
 function decideAffected(kernelPatch: KernelPatch, entry: KernelEntry, ground: Ground): PatchPlan {
   const { withdrawn } = kernelPatch.spec;
   const decision = chooseWay(entry, kernelPatch, ground);
-  const { action, reason, message, needs } = decision;
-  const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
+  const { action, reason, message, needs, install } = decision;
+  const plan = { kernelPatch, action, reason, message, ...(needs !== undefined && { needs }), ...(install && { install }), ...(entry.rebootInto !== undefined && { fixedIn: entry.rebootInto }) };
   const wanted = (livePatch: LivePatchSpec, desired: 'Loaded' | 'Absent') => ({ ...wantedLivePatch(kernelPatch, entry, livePatch, desired), transitionSeconds: ground.policy.spec.livePatch.transitionSeconds });
   if (!entry.livePatch) return plan;
   if (decision.action === 'LivePatch') return { ...plan, livePatch: wanted(entry.livePatch, 'Loaded') };

@@ -2,7 +2,7 @@
  * The reboot of one node, pure: its phases, each with what ends it, a deadline by the operator's clock, and an inverse. The order stands in the NodeKernel, so whoever leads next goes on
  * from there.
  *
- *   Staging    the agent has the kernel ready; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused
+ *   Staging    the agent has the kernel ready, installed first where that is wanted; nobody was disturbed   -> Draining when it is and the node can be drained; Parked, Refused
  *   Draining   the node is cordoned, its pods go                      -> Rebooting when they have; Parked, Refused
  *   Rebooting  the agent takes the node down, and it comes back       -> gone when the agent has proven its new boot and the node is Ready; Refused, Failed
  *   Parked     given back; its drain is simulated again and again     -> a new order once the node can be drained
@@ -12,6 +12,7 @@
  * An order whose reason to be is gone is taken back in every phase in which the node has not been told to go down. A new one begins on a node that is in service only, with no cordon of ours left.
  */
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { NodeKernel, RebootOrder, RebootPhase, RebootReport, RebootState } from '../crds/nodekernel.ts';
 import type { PatchPolicySpec } from '../crds/patchpolicy.ts';
 import { holds } from './cordon.ts';
@@ -83,8 +84,9 @@ function isFree({ nodeKernel, drain, now }: RebootView, target: Target): boolean
   return order.phase === 'Failed' && isOtherTry(order, target);
 }
 
-/** Another kernel, or a word that this node has not been tried under. */
-function isOtherTry(order: RebootOrder, { kernelPatch, release, retry }: Target): boolean {
+/** Another kernel, another package that brings it, or a word that this node has not been tried under. */
+function isOtherTry(order: RebootOrder, { kernelPatch, release, retry, install }: Target): boolean {
+  if (install !== undefined && order.install !== undefined && !isDeepStrictEqual(install, order.install)) return true;
   return release !== order.release || (retry !== undefined && (retry !== order.retry || kernelPatch !== order.kernelPatch));
 }
 
@@ -107,15 +109,20 @@ export function isHeldAgainst(tried: string | undefined, now: string | undefined
 export function beginOrder({ node, nodeKernel, now, policy }: RebootView, target: Target): RebootOrder {
   const { bootID = 'unknown' } = nodeKernel.status ?? {};
   const kexecRefused = target.method === 'Firmware' ? kexecRefusalOf(nodeKernel.spec.reboot, bootID) : undefined;
+  const seconds = stagingSeconds(target, policy);
   const order: Omit<RebootOrder, 'phase' | 'since' | 'reason' | 'message'> = {
     id: createHash('sha256').update(`${node.uid} ${now}`).digest('hex').slice(0, 16),
     ...target,
     ...(policy.reboot.setDefault && { setDefault: true }),
     bootID,
-    notAfter: instant(now + (STAGING_SECONDS + longestDrain(policy)) * 1000),
+    notAfter: instant(now + (seconds + longestDrain(policy)) * 1000),
     ...(kexecRefused !== undefined && { kexecRefused }),
   };
-  return enter(order, 'Staging', { now, seconds: STAGING_SECONDS, reason: 'Staging', message: `kernel ${target.release} is being made ready; the node is not cordoned yet` });
+  return enter(order, 'Staging', { now, seconds, reason: 'Staging', message: `kernel ${target.release} is being made ready; the node is not cordoned yet` });
+}
+
+function stagingSeconds({ install }: Pick<Target, 'install'>, { reboot }: RebootView['policy']): number {
+  return STAGING_SECONDS + (install === undefined ? 0 : reboot.installSeconds);
 }
 
 type Rule = (order: RebootOrder, view: RebootView) => RebootOrder | undefined;
@@ -171,11 +178,21 @@ function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
   const { nodeKernel, drain, now } = view;
   const report = reportOf(nodeKernel, order);
   if (isGivenUp(report)) return refuse(order, now, report);
-  const staged = report?.state === 'Staged';
-  if (staged && drain !== undefined) return fromForecast(order, drain, view);
-  if (isOver(order, now) && staged) return park(order, now, `its pods could not be looked at by ${order.deadline}: see the log of the operator`);
-  if (isOver(order, now)) return refuse(order, now, { reason: 'StagingTimedOut', message: `the agent did not have kernel ${order.release} ready by ${order.deadline}: see the pod of DaemonSet kernelpatch-agent on node ${view.node.name}` });
-  return report?.state === 'Staging' ? { ...order, message: clip(report.message) } : order;
+  if (report?.state === 'Staged' && drain !== undefined) return fromForecast(order, drain, view);
+  if (isOver(order, now)) return endStaging(order, report, view);
+  return report?.state === 'Installing' || report?.state === 'Staging' ? { ...order, reason: report.state, message: clip(report.message) } : order;
+}
+
+function endStaging(order: RebootOrder, report: RebootReport | undefined, { node, now }: RebootView): RebootOrder {
+  const { deadline, release } = order;
+  switch (report?.state) {
+    case 'Staged':
+      return park(order, now, `its pods could not be looked at by ${deadline}: see the log of the operator`);
+    case 'Installing':
+      return refuse(order, now, { reason: 'InstallTimedOut', message: `${report.message}, and that had not ended by ${deadline}. It goes on: journalctl -u kernelpatch-install.service on node ${node.name} has what it does` });
+    default:
+      return refuse(order, now, { reason: 'StagingTimedOut', message: `the agent did not have kernel ${release} ready by ${deadline}: see the pod of DaemonSet kernelpatch-agent on node ${node.name}` });
+  }
 }
 
 /** Nobody is disturbed without a slot: one that was lost to another leader is taken anew first, or the order goes (reboots.ts). */

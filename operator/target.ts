@@ -1,4 +1,5 @@
 /** Into which kernel a node is to boot, pure: never into one with fewer fixes than the node has now. */
+import type { DistributionPackage } from '../crds/common.ts';
 import type { KernelPatch, KernelState } from '../crds/kernelpatch.ts';
 import type { NodeKernelStatus, RebootMethod, RebootOrder, WantedLivePatch } from '../crds/nodekernel.ts';
 import { matchKernel } from './kernels.ts';
@@ -14,6 +15,8 @@ export interface Target {
   readonly release: string;
   /** The build id that this kernel must have, when the KernelPatch gives one. */
   readonly buildID?: string;
+  /** What the node installs first, when it does not have this kernel. */
+  readonly install?: DistributionPackage;
   /** The KernelPatch's word by which a failed reboot is tried once more. */
   readonly retry?: string;
 }
@@ -52,11 +55,11 @@ export function isReboot(action: PatchPlan['action']): action is 'Kexec' | 'Rebo
   return action === 'Kexec' || action === 'Reboot';
 }
 
-function targetOf({ kernelPatch, action, fixedIn }: PatchPlan): Target | undefined {
+function targetOf({ kernelPatch, action, fixedIn, install }: PatchPlan): Target | undefined {
   if (!isReboot(action) || fixedIn === undefined) return undefined;
   const buildID = kernelPatch.spec.kernels.find(({ release, state }) => release === fixedIn && state === 'Fixed')?.buildID;
   const { retryReboot: retry } = kernelPatch.spec;
-  return { kernelPatch: kernelPatch.metadata.name, method: action === 'Kexec' ? 'Kexec' : 'Firmware', release: fixedIn, ...(buildID !== undefined && { buildID }), ...(retry !== undefined && { retry }) };
+  return { kernelPatch: kernelPatch.metadata.name, method: action === 'Kexec' ? 'Kexec' : 'Firmware', release: fixedIn, ...(buildID !== undefined && { buildID }), ...(install && { install }), ...(retry !== undefined && { retry }) };
 }
 
 /** By its kernel, its own live patch, or the one that takes the place of that. */

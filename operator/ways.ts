@@ -1,6 +1,6 @@
 /** The ways to fix one node for one KernelPatch, from the least disruptive on, and the first of them that works. */
 import { DISRUPTIONS } from '../crds/common.ts';
-import type { Disruption } from '../crds/common.ts';
+import type { Disruption, DistributionPackage } from '../crds/common.ts';
 import type { KernelEntry, KernelPatch, KernelPatchSpec } from '../crds/kernelpatch.ts';
 import type { Action, NodeKernelStatus, RebootOrder } from '../crds/nodekernel.ts';
 import type { PatchPolicy, PatchPolicySpec } from '../crds/patchpolicy.ts';
@@ -15,6 +15,8 @@ export interface Decision {
   readonly message: string;
   /** What would fix it, when it is Blocked for want of consent. */
   readonly needs?: Exclude<Disruption, 'None'>;
+  /** What the node installs before it boots, when it does not have the fixed kernel. */
+  readonly install?: DistributionPackage;
 }
 
 /** Works: this fixes the node. Cannot: it does not. Unknown: a fact is missing that would tell. */
@@ -51,8 +53,9 @@ export function chooseWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: 
   if (way === undefined) return stuck(entry, ways, consent);
   if (!allowed(way.action, consent)) return forbidden(way, ways[1], consent);
   if (way.action === 'Reboot' && consent.onKexecFailure === 'Block') return noFallback(way, ways[1], consent);
-  if (way.action === 'Kexec') return fallBack(ways[2], consent, ground) ?? asDecided(way);
-  return asDecided(way);
+  const install = way.action === 'LivePatch' ? undefined : installOf(entry, ground);
+  const decision = (way.action === 'Kexec' ? fallBack(ways[2], consent, ground) : undefined) ?? asDecided(way);
+  return { ...decision, ...(install && { install }) };
 }
 
 function consentOf({ metadata, spec }: PatchPolicy): Consent {
@@ -117,19 +120,34 @@ function livePatchWay({ livePatch, release = '' }: KernelEntry, { withdrawn }: K
   }
 }
 
-/** A boot into the fixed kernel, which must be installed with an image that is whole and an initrd. */
-function installedWay(entry: KernelEntry, report: NodeKernelStatus, boot: (target: string) => Way): Way {
+/** What is to be installed before the node can boot into the fixed kernel, where that may be; undefined: it has the kernel, or nobody may install it. While it is being installed nothing that is seen of it counts. */
+function installOf({ rebootInto: target, package: brings }: KernelEntry, { report, policy, order }: Ground): DistributionPackage | undefined {
+  if (target === undefined || brings === undefined || policy.spec.reboot.install === 'None') return undefined;
+  const isInstalling = order?.phase === 'Staging' && order.release === target && report.reboot?.id === order.id && report.reboot.state === 'Installing';
+  return isInstalling || !report.installedKernels.includes(target) ? brings : undefined;
+}
+
+/** A boot into the fixed kernel, which must be installed with an image that is whole and an initrd, or be one that the node may install (`install`). */
+function installedWay(entry: KernelEntry, ground: Ground, boot: (target: string, install: DistributionPackage | undefined) => Way): Way {
+  const { report } = ground;
   const target = entry.rebootInto;
   if (target === undefined) return { kind: 'Cannot', reason: 'NoTargetKernel', message: 'no rebootInto names a fixed kernel' };
-  if (!report.installedKernels.includes(target)) return { kind: 'Cannot', reason: 'TargetKernelNotInstalled', message: `the fixed kernel ${target} is not installed: install it on the node` };
+  const install = installOf(entry, ground);
+  if (install !== undefined) return boot(target, install);
+  if (!report.installedKernels.includes(target)) return { kind: 'Cannot', reason: 'TargetKernelNotInstalled', message: `the fixed kernel ${target} is not installed: ${describeMissing(entry, ground)}` };
   const fault = report.unbootableKernels?.find(({ release }) => release === target);
-  return fault ? { kind: 'Cannot', reason: `Target${fault.reason}`, message: `the fixed kernel ${target} would not boot: ${fault.message}` } : boot(target);
+  return fault ? { kind: 'Cannot', reason: `Target${fault.reason}`, message: `the fixed kernel ${target} would not boot: ${fault.message}` } : boot(target, undefined);
+}
+
+function describeMissing({ package: brings }: KernelEntry, { policy: { metadata, spec } }: Ground): string {
+  if (brings === undefined && spec.reboot.install === 'Package') return 'install it on the node, or name its package in the KernelPatch';
+  return brings === undefined ? 'install it on the node' : `install package ${brings.name} on the node, or set spec.reboot.install: Package in PatchPolicy ${metadata.name}`;
 }
 
 function kexecWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground): Way {
   const { report } = ground;
   const { spec } = kernelPatch;
-  return installedWay(entry, report, (target) => {
+  return installedWay(entry, ground, (target, install) => {
     const failed = kexecFailureOf(ground.node, report, ground.kexecFailures);
     if (failed && !isOtherTry(kernelPatch, ground.order)) {
       const where = failed.node === ground.node ? 'this node' : `node ${failed.node}, the same kind of machine,`;
@@ -137,6 +155,7 @@ function kexecWay(entry: KernelEntry, kernelPatch: KernelPatch, ground: Ground):
     }
     switch (report.kernel.kexec) {
       case 'Available':
+        if (install !== undefined) return { kind: 'Works', action: 'Kexec', reason: 'KexecAvailable', message: `a kexec into kernel ${target} fixes it, once the node has installed package ${install.name}` };
         return { kind: 'Works', action: 'Kexec', reason: 'KexecAvailable', message: [`a kexec into the installed kernel ${target} fixes it`, ...warnOf(target, spec, ground)].join('; ') };
       case 'Unavailable':
         return { kind: 'Cannot', reason: 'KexecUnavailable', message: `kexec into ${target} is not possible (kexec_load_disabled or lockdown)` };
@@ -162,10 +181,14 @@ function warnOf(target: string, spec: KernelPatchSpec, { report, policy }: Groun
   return warning === undefined ? [] : [warning];
 }
 
-/** The firmware starts what the boot loader's default is, so a reboot helps only where that is the fixed kernel, or may be made so. */
-function rebootWay(entry: KernelEntry, { report, policy }: Ground): Way {
+/**
+ * The firmware starts what the boot loader's default is, so a reboot helps only where that is the fixed kernel, or may be made so. What it is after an installation is seen then, before the node is cordoned.
+ */
+function rebootWay(entry: KernelEntry, ground: Ground): Way {
+  const { report, policy } = ground;
   const { setDefault } = policy.spec.reboot;
-  return installedWay(entry, report, (target) => {
+  return installedWay(entry, ground, (target, install) => {
+    if (install !== undefined) return { kind: 'Works', action: 'Reboot', reason: 'RebootNeeded', message: `a reboot into kernel ${target} fixes it, once the node has installed package ${install.name} and if its boot loader then starts it` };
     const next = judgeNextBoot(target, report);
     switch (next.kind) {
       case 'Target':

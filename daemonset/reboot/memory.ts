@@ -12,6 +12,8 @@ export interface RebootMemory {
   readonly intent: string;
   /** The step under way and since when. */
   readonly step: { readonly name: RebootStepName; readonly reason: string; readonly since: number } | undefined;
+  /** This agent has had the package manager begun. */
+  readonly begun: boolean;
   /** All was made ready by this agent. */
   readonly staged: boolean;
   /** It was tried to make the proven kernel the boot loader's default; `refusal` says why it is not. */
@@ -31,11 +33,11 @@ export const TRANSITION_IN_PROGRESS = 'TransitionInProgress';
 
 /** What makes two orders the same. Its phase is how far the same one is to go. */
 function intentOf(order: RebootOrder | undefined): string {
-  return order === undefined ? '' : JSON.stringify([order.id, order.method, order.release, order.buildID, order.bootID]);
+  return order === undefined ? '' : JSON.stringify([order.id, order.method, order.release, order.buildID, order.bootID, order.install]);
 }
 
 function forgetAll(intent: string): RebootMemory {
-  return { intent, step: undefined, staged: false, defaultTried: false, told: false, attempts: 0, failure: undefined, refusal: undefined };
+  return { intent, step: undefined, begun: false, staged: false, defaultTried: false, told: false, attempts: 0, failure: undefined, refusal: undefined };
 }
 
 /** The memory of the same order goes on; of another one nothing is known. */
@@ -59,6 +61,10 @@ export function takenBack({ intent, step }: RebootMemory): RebootMemory {
 /** The node stays up: what was told to it counts no more. */
 export function staysUp(memory: RebootMemory): RebootMemory {
   return { ...memory, told: false };
+}
+
+export function begunInstall(memory: RebootMemory): RebootMemory {
+  return { ...memory, begun: true, failure: undefined, refusal: undefined };
 }
 
 export function ready(memory: RebootMemory): RebootMemory {

@@ -18,6 +18,7 @@ export interface RebootView {
   readonly running: RunningKernel;
   /** The journal's, of whichever boot. */
   readonly record: RebootRecord | undefined;
+  readonly install: Installation;
   /** The kernel has an image for kexec, whoever gave it. */
   readonly loaded: Switch;
   readonly memory: RebootMemory;
@@ -31,14 +32,17 @@ export interface RebootView {
   readonly date: Date;
 }
 
+/** Of the wanted kernel. NotNeeded: it is there, or nobody wants it installed. Needed: it is missing. Running: the package manager is at work for this order or an earlier one. Ended: it was, and what has come of it was not looked at. */
+export type Installation = 'NotNeeded' | 'Needed' | 'Running' | 'Ended';
+
 /** Staged: ready to go down. Down: it goes down. Up: nothing of an order is left. */
 type Aim = 'Staged' | 'Down' | 'Up';
 
 /**
- * Unsure: the journal says that the image may be there; the last agent, or somebody else, knows whether it is. Old: the same of another order, or for a reboot by the firmware. Foreign: an image that is not
+ * Installing: the journal says that the package manager was asked, by this order or an earlier one. Unsure: the journal says that the image may be there; the last agent, or somebody else, knows whether it is. Old: the same of another order, or for a reboot by the firmware. Foreign: an image that is not
  * ours. GoingDown: the node was told to, or is about to be.
  */
-type Standing = 'Nothing' | 'Unsure' | 'Ready' | 'Old' | 'Foreign' | 'GoingDown';
+type Standing = 'Nothing' | 'Installing' | 'Unsure' | 'Ready' | 'Old' | 'Foreign' | 'GoingDown';
 
 type Rule = (view: RebootView) => RebootStep;
 type Guard = (view: RebootView) => RebootStep | undefined;
@@ -85,7 +89,7 @@ function standingOf(view: RebootView): Standing {
 
 /** By what the journal says of this boot. */
 function standingBy({ kind, id, method }: RebootRecord, { order, loaded, memory }: RebootView): Standing {
-  if (kind === 'GoingDown') return 'GoingDown';
+  if (kind === 'Installing' || kind === 'GoingDown') return kind;
   if (id !== order?.id || method !== order.method) return 'Old';
   return memory.staged && loaded !== 'off' ? 'Ready' : 'Unsure';
 }
@@ -105,6 +109,18 @@ export function describeStuck(): string {
 }
 
 // Steps.
+
+const describeInstall = ({ order, record }: RebootView): string => `the package manager of the node installs ${order?.install === undefined || order.id !== record?.id ? 'a kernel for an earlier order' : `package ${order.install.name} with kernel ${order.release}`}`;
+
+const beginInstall: Rule = ({ order, memory }) => ({
+  name: 'Install',
+  state: memory.refusal === undefined ? 'Installing' : 'Refused',
+  reason: memory.refusal?.reason ?? 'Installing',
+  message: memory.refusal?.message ?? `package ${order?.install?.name} with kernel ${order?.release} is to be installed`,
+});
+/** It can not be taken back: a package manager that is ended half way leaves the node's packages broken. */
+const awaitInstall: Rule = (view) => ({ name: 'AwaitInstall', state: 'Installing', reason: 'Installing', message: describeInstall(view) });
+const endInstall: Rule = (view) => ({ name: 'EndInstall', state: 'Installing', reason: 'Installing', message: describeInstall(view) });
 
 const stage: Rule = ({ order, memory }) => {
   const message = order?.method === 'Kexec' ? `kernel ${order.release} is given to the running one` : 'the node gets ready to go down';
@@ -182,22 +198,29 @@ const inTransition: Guard = ({ moving, memory: { refusal } }) => {
 /** Nobody can say any more that systemd has the order: it is asked again, and says so when it has. */
 const alreadyTold: Guard = (view) => (view.memory.told || view.order?.id !== view.record?.id ? awaitDown(view) : undefined);
 
+/** Whatever else can be done for the order comes before: what keeps the node from going down keeps it from being changed, too. */
+const missing: Guard = (view) => (view.install === 'Needed' ? beginInstall(view) : undefined);
+
+const underWay: Guard = (view) => (view.install === 'Running' ? awaitInstall(view) : undefined);
+
 // The table.
 
-const makeReady = guarded([givenUp, pausing, refusedLately], stage);
+const makeReady = guarded([givenUp, pausing, refusedLately, missing], stage);
+const seeInstall = guarded([underWay, refusedLately], endInstall);
 const takeBack = guarded([refusedLately], unstage);
 
 const RULES: Readonly<Record<Aim, Readonly<Record<Standing, Rule>>>> = {
-  Staged: { Nothing: makeReady, Unsure: makeReady, Ready: readyToGo, Old: takeBack, Foreign: ofOthers, GoingDown: awaitDown },
+  Staged: { Nothing: makeReady, Installing: seeInstall, Unsure: makeReady, Ready: readyToGo, Old: takeBack, Foreign: ofOthers, GoingDown: awaitDown },
   Down: {
     Nothing: makeReady,
+    Installing: seeInstall,
     Unsure: makeReady,
     Ready: guarded([givenUpGoing, refusedLately, inTransition], goDown),
     Old: takeBack,
     Foreign: ofOthers,
     GoingDown: guarded([alreadyTold, refusedLately], goDown),
   },
-  Up: { Nothing: rest, Unsure: takeBack, Ready: takeBack, Old: takeBack, Foreign: rest, GoingDown: awaitDown },
+  Up: { Nothing: rest, Installing: seeInstall, Unsure: takeBack, Ready: takeBack, Old: takeBack, Foreign: rest, GoingDown: awaitDown },
 };
 
 /** A node that is ready has no failed attempt to put the image in place; what failed is going down. */
@@ -206,11 +229,14 @@ function givenUpGoing({ memory: { failure } }: RebootView): RebootStep | undefin
 }
 
 const LONGEST_POLL_MILLISECONDS = 1000;
+/** An installation takes a minute, and asking systemd a process. */
+const INSTALL_POLL_MILLISECONDS = 5000;
 
 /** When to look again if nothing else happens, in milliseconds; undefined: there is no reason to. */
 export function lookAgainIn(view: RebootView, step: RebootStep): number | undefined {
   const { memory, now, order, date } = view;
   if (step.name === 'AwaitRetry') return Math.max(retryAt(view) - now, 0);
+  if (step.name === 'AwaitInstall') return INSTALL_POLL_MILLISECONDS;
   if (REBOOT_STEPS[step.name].kind !== 'Final') return LONGEST_POLL_MILLISECONDS;
   const waits = [
     ...(step.name === 'Refuse' && memory.refusal !== undefined ? [memory.refusal.at + RECHECK_SECONDS * 1000 - now] : []),

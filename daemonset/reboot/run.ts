@@ -9,6 +9,7 @@ import type { Failure } from '../../kernel/errno.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { listOrUnknown, readCommandLine } from '../../kernel/facts.ts';
 import type { Host } from '../../kernel/host.ts';
+import { describeInstall, findPackageManager, readInstallLog, refuseSpace, startInstall } from '../../kernel/install.ts';
 import type { RebootRecord } from '../../kernel/journal.ts';
 import { readKexecFacts, readStaged, stageKernel, unstageKernel } from '../../kernel/kexec.ts';
 import type { KernelFiles } from '../../kernel/kexec.ts';
@@ -16,7 +17,7 @@ import { findInhibitor, goDown, refuseInhibited } from '../../kernel/shutdown.ts
 import { describeStageError, describeUnstageError, refuseCommandLine, refuseKexec } from '../../kernel/staging.ts';
 import { JOURNAL_PATH } from '../journal.ts';
 import type { Machine } from '../run.ts';
-import { attempted, failed, ready, refused, staysUp, takenBack, told, triedDefault } from './memory.ts';
+import { attempted, begunInstall, failed, ready, refused, staysUp, takenBack, told, triedDefault } from './memory.ts';
 import type { RebootMemory } from './memory.ts';
 import { describeStuck, isExpired } from './rules.ts';
 import type { RebootView } from './rules.ts';
@@ -32,6 +33,7 @@ export async function runRebootStep(machine: Machine, view: RebootView, name: Re
   try {
     if (name === 'Unstage') return await unstage(machine, view);
     if (name === 'StayUp') return await stayUp(machine, view);
+    if (name === 'EndInstall') return await endInstall(machine, view);
     const effect = EFFECTS[name];
     return effect === undefined || view.order === undefined ? view.memory : await effect(machine, view, view.order);
   } catch (error) {
@@ -41,7 +43,42 @@ export async function runRebootStep(machine: Machine, view: RebootView, name: Re
   }
 }
 
-const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Stage: stage, GoDown: down, SetDefault: setDefault };
+const EFFECTS: Readonly<Partial<Record<RebootStepName, Effect>>> = { Install: install, Stage: stage, GoDown: down, SetDefault: setDefault };
+
+/** Everything that would stop the reboot or the package manager, and can be seen, is looked at before. */
+async function install(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
+  const { host, clock, journal } = machine;
+  const refusal = (await refuseShutdown(host)) ?? refuseJournal(journal.unreadable) ?? (await refuseSpace(host, running.release));
+  if (refusal !== undefined) return standInTheWay(memory, refusal, clock.monotonic());
+  const manager = await findPackageManager(host);
+  if (typeof manager !== 'string') return standInTheWay(memory, manager, clock.monotonic());
+  if (order.install === undefined) return memory;
+  await journal.record(recordOf('Installing', order, machine));
+  const failure = await startInstall(host, manager, order.install);
+  if (failure === undefined) return begunInstall(memory);
+  await journal.forgetReboot();
+  return standInTheWay(memory, failure, clock.monotonic());
+}
+
+/** Judged by whether the kernel is there. When nothing was printed to an agent that did not begin it, the one that was about to was killed before; one for an earlier order says nothing of this one. */
+async function endInstall({ host, clock, journal }: Machine, { memory, order, record }: RebootView): Promise<RebootMemory> {
+  const failure = order?.install === undefined || order.id !== record?.id ? undefined : await judgeInstall(host, { order, wanted: order.install, since: record.at, begun: memory.begun });
+  await journal.forgetReboot();
+  return failure === undefined ? { ...memory, begun: false } : failed(memory, failure, clock.monotonic());
+}
+
+interface Installed {
+  readonly order: RebootOrder;
+  readonly wanted: NonNullable<RebootOrder['install']>;
+  readonly since: string;
+  readonly begun: boolean;
+}
+
+async function judgeInstall(host: Host, { order, wanted, since, begun }: Installed): Promise<Failure | undefined> {
+  if (!('reason' in (await findKernelFiles(host, order.release)))) return undefined;
+  const log = await readInstallLog(host, since);
+  return log.trim() === '' && !begun ? undefined : describeInstall(log, wanted, order.release);
+}
 
 async function stage(machine: Machine, { memory, running }: RebootView, order: RebootOrder): Promise<RebootMemory> {
   const { host, clock, journal } = machine;

@@ -2,7 +2,7 @@
 import type { RebootState } from '../../crds/nodekernel.ts';
 import type { StepRow } from '../steps.ts';
 
-export type RebootStepName = 'Stage' | 'Unstage' | 'GoDown' | 'StayUp' | 'AwaitTransition' | 'AwaitRetry' | 'AwaitDown' | 'Ready' | 'Refuse' | 'Rest' | 'SetDefault' | 'Arrive';
+export type RebootStepName = 'Install' | 'AwaitInstall' | 'EndInstall' | 'Stage' | 'Unstage' | 'GoDown' | 'StayUp' | 'AwaitTransition' | 'AwaitRetry' | 'AwaitDown' | 'Ready' | 'Refuse' | 'Rest' | 'SetDefault' | 'Arrive';
 
 /** As long as the longest transition that a policy can allow is reversed in by default; what lasts longer is named, and the operator decides. */
 const TRANSITION_SECONDS = 300;
@@ -10,6 +10,9 @@ const TRANSITION_SECONDS = 300;
 const DOWN_SECONDS = 300;
 
 export const REBOOT_STEPS: Readonly<Record<RebootStepName, StepRow<RebootStepName>>> = {
+  Install: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'the package manager of the node is at work, or nothing has changed', inverse: undefined },
+  AwaitInstall: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the package manager has ended; how long that may take is judged by the operator', inverse: undefined },
+  EndInstall: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'the kernel is there, or it is known why not', inverse: undefined },
   Stage: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'all is ready to go down, or nothing has changed', inverse: 'Unstage' },
   Unstage: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'the kernel has no image of ours', inverse: 'Stage' },
   GoDown: { kind: 'Effect', deadlineSeconds: undefined, outcome: 'systemd takes the node down, or has refused to', inverse: undefined },

@@ -5,7 +5,7 @@
 import type { Failure } from '../errno.ts';
 import { KernelPatchError } from '../errors.ts';
 import type { Host } from '../host.ts';
-import { ON_THE_NODE } from '../shutdown.ts';
+import { ON_THE_NODE } from '../namespaces.ts';
 import { chooseEntry, nameEntry, takesSavedEntry } from './choice.ts';
 import { findGrub, mustBeGrub, readGrub, withEnvironment } from './grub.ts';
 import type { Grub } from './grub.ts';

@@ -64,7 +64,7 @@ test('an empty PatchPolicy is completed with the defaults', async () => {
     rollout: { maxInFlight: '25%', maxUnavailable: '1', failureBudget: 1 },
     livePatch: { transitionSeconds: 75, atBoot: true, taintUntilPatched: false },
     drain: { timeoutSeconds: 900, onTimeout: 'Park', deleteEmptyDirData: false, force: false, skipWaitForDeleteTimeoutSeconds: 0 },
-    reboot: { timeoutSeconds: 600, onKexecFailure: 'Firmware', setDefault: false },
+    reboot: { timeoutSeconds: 600, onKexecFailure: 'Firmware', setDefault: false, install: 'None', installSeconds: 900 },
   });
 });
 

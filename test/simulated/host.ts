@@ -13,6 +13,7 @@ import type { WriteFate } from './disk.ts';
 import { someFacts } from './facts.ts';
 import { SimulatedGrub } from './grub.ts';
 import { buildIDNote } from './module.ts';
+import { SimulatedPackages } from './packages.ts';
 import { SimulatedReboots } from './reboot.ts';
 import type { StartedKernel } from './reboot.ts';
 
@@ -74,6 +75,9 @@ export class SimulatedMachine {
   readonly staged = new Map<string, Buffer>();
   readonly reboots: SimulatedReboots;
   readonly grub = new SimulatedGrub(this.disk.files);
+  readonly packages: SimulatedPackages;
+  /** Bytes that are left on each file system, by a path on it; on others there is room. */
+  readonly free = new Map<string, number>();
   /** Called when the machine has gone down in order, and comes up. */
   goneDown: () => void = () => this.comeUp();
   /** Commands that the kernel was given, and writes to sysfs, in order. */
@@ -90,6 +94,7 @@ export class SimulatedMachine {
     const { bootID, release, buildID, hardware } = someFacts();
     this.clock = clock;
     this.reboots = new SimulatedReboots(clock, this.grub, (path) => this.#text(path));
+    this.packages = new SimulatedPackages(clock, (kernel) => this.installKernel(kernel));
     const facts: Readonly<Record<string, string>> = {
       '/proc/sys/kernel/random/boot_id': bootID,
       '/proc/sys/kernel/osrelease': release,
@@ -107,6 +112,7 @@ export class SimulatedMachine {
       '/sys/module/module/parameters/sig_enforce': 'N',
       '/sys/kernel/livepatch/': '',
       '/run/systemd/system/': '',
+      '/usr/bin/apt-get': '',
     };
     for (const [path, text] of Object.entries(facts)) this.set(path, text);
     this.files.set('/sys/kernel/notes', buildIDNote(buildID));
@@ -193,6 +199,8 @@ export class SimulatedMachine {
       },
       clearStage: async () => this.staged.clear(),
       run: (argv) => this.#run(argv),
+      ask: async (argv) => this.packages.ask(argv),
+      freeBytes: async (path) => this.free.get(path) ?? Infinity,
     };
   }
 
@@ -212,6 +220,7 @@ export class SimulatedMachine {
   /** Another boot, with an empty kernel. Returns whether one runs. */
   comeUp(): boolean {
     const kernel = this.reboots.comeUp();
+    this.packages.end();
     this.#modules.clear();
     this.staged.clear();
     this.log.length = 0;
@@ -370,6 +379,10 @@ export class SimulatedMachine {
   async #run(argv: readonly string[]): Promise<RunResult> {
     this.disk.hear();
     const [command, argument = ''] = argv;
+    if (argv.includes('systemd-run')) {
+      this.asked.push(`install ${argv.at(-1)}`);
+      return this.packages.run(argv);
+    }
     if (command === 'kexec' || command === 'nsenter') return this.#runReboot(argv);
     const errno = command === 'insmod' ? this.#insmod(argument) : this.#rmmod(argument);
     await this.clock.sleep(INSMOD_MILLISECONDS);

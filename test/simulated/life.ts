@@ -57,5 +57,7 @@ export function hostOf(host: Host, life: Life): Host {
     stage: (fileName, bytes) => life.effect(() => host.stage(fileName, bytes)),
     clearStage: () => life.effect(() => host.clearStage()),
     run: (argv, timeoutMilliseconds) => life.effect(() => host.run(argv, timeoutMilliseconds)),
+    ask: (argv, timeoutMilliseconds) => life.look(() => host.ask(argv, timeoutMilliseconds)),
+    freeBytes: (path) => life.look(() => host.freeBytes(path)),
   };
 }

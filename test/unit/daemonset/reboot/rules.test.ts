@@ -22,6 +22,7 @@ interface Given {
   readonly order?: Partial<RebootOrder> | null;
   readonly running?: Partial<RebootView['running']>;
   readonly record?: RebootRecord;
+  readonly install?: RebootView['install'];
   readonly loaded?: RebootView['loaded'];
   readonly memory?: Partial<RebootMemory>;
   readonly moving?: string;
@@ -29,9 +30,9 @@ interface Given {
   readonly date?: string;
 }
 
-function aView({ order, running, record, loaded = 'off', memory, moving, reported, date = '2026-11-24T00:10:00Z' }: Given): RebootView {
+function aView({ order, running, record, install = 'NotNeeded', loaded = 'off', memory, moving, reported, date = '2026-11-24T00:10:00Z' }: Given): RebootView {
   const wanted = order === null ? undefined : anOrder(order);
-  return { order: wanted, running: { ...someFacts(), ...running }, record, loaded, memory: { ...memoryFor(wanted, undefined), ...memory }, moving, reported, now: NOW, date: new Date(date) };
+  return { order: wanted, running: { ...someFacts(), ...running }, record, install, loaded, memory: { ...memoryFor(wanted, undefined), ...memory }, moving, reported, now: NOW, date: new Date(date) };
 }
 
 const none = { order: null } as const;
@@ -40,6 +41,7 @@ const parked = { order: { phase: 'Parked' } } as const;
 const firmware = { order: { method: 'Firmware' } } as const;
 const goingByFirmware = { order: { method: 'Firmware', phase: 'Rebooting' } } as const;
 const staging: RebootRecord = { kind: 'Staging', id: 'order-1', method: 'Kexec', release: TARGET, bootID, at: '2026-11-24T00:00:00Z' };
+const installing: RebootRecord = { ...staging, kind: 'Installing' };
 const down: RebootRecord = { ...staging, kind: 'GoingDown' };
 const ready = { record: staging, loaded: 'on', memory: { staged: true } } as const;
 const refusal = { reason: 'Inhibited', message: 'somebody blocks it', at: seconds(5) };
@@ -81,6 +83,24 @@ const ROWS: readonly (readonly [what: string, given: Given, step: RebootStepName
   ['Staging, expired', { date: '2026-11-24T01:00:01Z' }, 'Rest', 'Expired'],
   ['Staging, expired, ready', { ...ready, date: '2026-11-24T01:00:01Z' }, 'Unstage', 'Staging'],
   ['Staging, in the last second', { date: '2026-11-24T01:00:00Z' }, 'Stage', 'Staging'],
+
+  ['Staging, the kernel is missing', { install: 'Needed' }, 'Install', 'Installing'],
+  ['Staging, the kernel is missing, by the firmware', { ...firmware, install: 'Needed' }, 'Install', 'Installing'],
+  ['Staging, the kernel is missing, refused lately', { install: 'Needed', memory: { refusal } }, 'Refuse', 'Refused', 'Inhibited'],
+  ['Staging, the kernel is missing, refused long ago', { install: 'Needed', memory: { refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'Install', 'Refused', 'Inhibited'],
+  ['Staging, the kernel could not be installed', { install: 'Needed', memory: { failure: { ...failure, reason: 'DiskFull', retry: false } } }, 'Refuse', 'Refused', 'DiskFull'],
+  ['Staging, the kernel is missing, an image of somebody else', { install: 'Needed', loaded: 'on' }, 'Refuse', 'Refused', 'ImageOfOthers'],
+  ['Staging, the kernel is being installed', { record: installing, install: 'Running' }, 'AwaitInstall', 'Installing'],
+  ['Staging, the kernel is being installed for an hour', { record: installing, install: 'Running', memory: since('AwaitInstall', 3600) }, 'AwaitInstall', 'Installing'],
+  ['Staging, the installation has ended', { record: installing, install: 'Ended' }, 'EndInstall', 'Installing'],
+  ['Staging, the installation has ended, by the firmware', { ...firmware, record: installing, install: 'Ended' }, 'EndInstall', 'Installing'],
+  ['Staging, the installation has ended, which could not be written down lately', { record: installing, install: 'Ended', memory: { refusal } }, 'Refuse', 'Refused'],
+  ['Staging, one of an earlier order is under way', { record: { ...installing, id: 'order-0' }, install: 'Running' }, 'AwaitInstall', 'Installing'],
+  ['Draining, one of an earlier order is under way', { order: { phase: 'Draining' }, record: { ...installing, id: 'order-0' }, install: 'Running' }, 'AwaitInstall', 'Installing'],
+  ['Refused while the kernel is being installed', { order: { phase: 'Refused' }, record: installing, install: 'Running' }, 'AwaitInstall', 'Installing'],
+  ['Refused, the installation has ended', { order: { phase: 'Refused' }, record: installing, install: 'Ended' }, 'EndInstall', 'Installing'],
+  ['no order, the kernel is being installed', { ...none, record: installing, install: 'Running' }, 'AwaitInstall', 'Installing'],
+  ['no order, the installation has ended', { ...none, record: installing, install: 'Ended' }, 'EndInstall', 'Installing'],
 
   ['Rebooting, nothing there', going, 'Stage', 'Staging'],
   ['Rebooting, ready', { ...going, ...ready }, 'GoDown', 'GoingDown'],

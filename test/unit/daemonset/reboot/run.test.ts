@@ -26,7 +26,7 @@ async function aReadyNode(run?: SimulatedMachine['host']['run']) {
   const journal = makeJournal(host, pino({ level: 'silent' }));
   await journal.open();
   await journal.record(staging);
-  const view: RebootView = { order, running: someFacts(), record: staging, loaded: 'on', memory: ready(memoryFor(order, undefined)), moving: undefined, reported: undefined, now: 0, date: clock.now() };
+  const view: RebootView = { order, running: someFacts(), record: staging, install: 'NotNeeded', loaded: 'on', memory: ready(memoryFor(order, undefined)), moving: undefined, reported: undefined, now: 0, date: clock.now() };
   return { machine, clock, journal, view, goDown: (changes: Partial<RebootView> = {}) => runRebootStep({ host, clock, journal }, { ...view, ...changes }, 'GoDown') };
 }
 
