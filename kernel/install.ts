@@ -23,9 +23,9 @@ const LOG_LINES = 200;
 const UNIT_OPTIONS = [`--unit=${UNIT}`, '--quiet', '--no-block', '--collect', '--service-type=oneshot', '--property=KillSignal=SIGCONT', '--property=TimeoutStopSec=900'];
 
 const MIB = 1024 * 1024;
-/** What a large kernel needs below /lib/modules: Debian's 6.1 has 391 MiB there, and its package 67. */
+/** What a large kernel needs: Debian's linux-image-6.1.0-49-amd64 has 391 MiB, nearly all of it below /lib/modules, and its package 67. */
 const MODULES_BYTES = 512 * MIB;
-/** Beside image and initrd: System.map and config of Debian's 6.12 have 7 MiB. */
+/** Beside image and initrd: the configuration, and a System.map, which has some 10 MiB where it is a whole one. */
 const BOOT_EXTRA_BYTES = 16 * MIB;
 
 /** By which program packages are installed on the node. */

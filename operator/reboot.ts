@@ -185,14 +185,9 @@ function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
 
 function endStaging(order: RebootOrder, report: RebootReport | undefined, { node, now }: RebootView): RebootOrder {
   const { deadline, release } = order;
-  switch (report?.state) {
-    case 'Staged':
-      return park(order, now, `its pods could not be looked at by ${deadline}: see the log of the operator`);
-    case 'Installing':
-      return refuse(order, now, { reason: 'InstallTimedOut', message: `${report.message}, and that had not ended by ${deadline}. It goes on: journalctl -u kernelpatch-install.service on node ${node.name} has what it does` });
-    default:
-      return refuse(order, now, { reason: 'StagingTimedOut', message: `the agent did not have kernel ${release} ready by ${deadline}: see the pod of DaemonSet kernelpatch-agent on node ${node.name}` });
-  }
+  if (report?.state === 'Staged') return park(order, now, `its pods could not be looked at by ${deadline}: see the log of the operator`);
+  if (report?.state === 'Installing') return refuse(order, now, { reason: 'InstallTimedOut', message: `${report.message}, and that had not ended by ${deadline}. It goes on: journalctl -u kernelpatch-install.service on node ${node.name} has what it does` });
+  return refuse(order, now, { reason: 'StagingTimedOut', message: `the agent did not have kernel ${release} ready by ${deadline}: see the pod of DaemonSet kernelpatch-agent on node ${node.name}` });
 }
 
 /** Nobody is disturbed without a slot: one that was lost to another leader is taken anew first, or the order goes (reboots.ts). */

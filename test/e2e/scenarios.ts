@@ -7,6 +7,7 @@ import { kpatchBeside } from './scenarios/kpatch-beside.ts';
 import { livePatchScenario } from './scenarios/live-patch.ts';
 import { noPolicy } from './scenarios/no-policy.ts';
 import { operatorRestart } from './scenarios/operator-restart.ts';
+import { packageInstall } from './scenarios/package-install.ts';
 import { panicOnLoad } from './scenarios/panic-on-load.ts';
 import { pdbBlocked } from './scenarios/pdb-blocked.ts';
 import { plan } from './scenarios/plan.ts';
@@ -19,7 +20,7 @@ import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
 /** What `make e2e` runs. */
-export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, pdbBlocked, targetPanics];
+export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, targetPanics];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
 export const LONG: readonly Scenario[] = [powerCut];

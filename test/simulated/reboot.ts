@@ -8,6 +8,7 @@ import { RELEASE } from './module.ts';
 
 /** A kernel that is installed beside the running one. */
 export const TARGET = '6.12.117+deb13-cloud-amd64';
+export const PACKAGE = `linux-image-${TARGET}`;
 export const TARGET_BUILD_ID = '7d2e'.repeat(10);
 
 export interface StartedKernel {

@@ -169,3 +169,16 @@ test('facts of the machine that runs the test can be read', async () => {
   const own = realHost({ root: '/', stagingDirectory });
   assert.match((await own.read('/proc/sys/kernel/random/boot_id', 4096))?.toString() ?? '', /^[0-9a-f-]{36}\n$/);
 });
+
+test('what a command prints is read up to a bound, whatever its exit code, and one that does not end is given up', async () => {
+  assert.equal(await host.ask(['sh', '-c', 'echo out; echo err >&2; exit 3'], 5000), 'out\n');
+  assert.equal((await host.ask(['sh', '-c', 'head -c 100000 /dev/zero | tr "\\0" x'], 5000)).length, 64 * 1024);
+  await assert.rejects(host.ask(['sleep', '5'], 50), (error) => codeOf(error) === 'CommandTimedOut');
+  await assert.rejects(host.ask(['no-such-command'], 5000), (error) => codeOf(error) === 'CommandMissing');
+});
+
+test('the room on a file system is known by any path on it', async () => {
+  const free = await host.freeBytes('/var/lib');
+  assert.ok(free !== undefined && free > 0 && Number.isInteger(free), String(free));
+  assert.equal(await host.freeBytes('/none'), undefined);
+});

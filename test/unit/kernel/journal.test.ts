@@ -104,7 +104,7 @@ const plain = { noNullPrototype: true } as const;
 const anyRecord: fc.Arbitrary<JournalRecord> = fc.oneof(
   fc.record({ kind: fc.constant('Attempt' as const), name: fc.string(), sha256: fc.constantFrom(SHA, 'b2', ''), buildID: fc.string(), bootID: fc.string(), uptimeSeconds: fc.nat(), at: fc.string(), lift: fc.string() }, plain),
   fc.record({ kind: fc.constantFrom('Committed' as const, 'Unloaded' as const), sha256: fc.constantFrom(SHA, 'b2') }, plain),
-  fc.record({ kind: fc.constantFrom('Staging' as const, 'GoingDown' as const), id: fc.string(), method: fc.constantFrom('Kexec' as const, 'Firmware' as const), release: fc.string(), bootID: fc.string(), at: fc.string() }, plain),
+  fc.record({ kind: fc.constantFrom('Installing' as const, 'Staging' as const, 'GoingDown' as const), id: fc.string(), method: fc.constantFrom('Kexec' as const, 'Firmware' as const), release: fc.string(), bootID: fc.string(), at: fc.string() }, plain),
   fc.record({ kind: fc.constant('Oops' as const), sha256: fc.constantFrom(SHA, 'b2'), trace: fc.string() }, plain),
 );
 

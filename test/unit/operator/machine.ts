@@ -14,12 +14,17 @@ export type Nature = 'Works' | 'Fails' | 'Refuses' | 'Quarantines' | 'Silent';
  */
 export type BootNature = 'Proves' | 'RefusesKexec' | 'ComesBackByFirmware' | 'NeverReturns' | 'StaysNotReady' | 'ForgetsJournal';
 
+/** What comes of an installation of the fixed kernel, which the node does not have. Unknown: no repository has its package. */
+export type PackageNature = 'Installs' | 'Unknown';
+
 /** On every node from the start, loaded by somebody else. */
 export const FOREIGN = 'foreign_patch';
 
 export interface MachineFields {
   readonly nature?: Nature;
   readonly boot?: BootNature;
+  /** Absent: the fixed kernel is there. */
+  readonly package?: PackageNature | undefined;
   /** The kernel that the boot loader starts. */
   readonly byDefault?: string;
 }
@@ -28,6 +33,11 @@ export class Machine {
   readonly nature: Nature;
   readonly boot: BootNature;
   byDefault: string;
+  readonly #package: PackageNature | undefined;
+  /** It has the fixed kernel. */
+  hasKernel: boolean;
+  /** The order for which the package manager is at work. */
+  #installs: string | undefined;
   release = RELEASE;
   boots = 1;
   isDown = false;
@@ -47,10 +57,12 @@ export class Machine {
   /** On the command line of the kernel. */
   #rebootID: string | undefined;
 
-  constructor({ nature = 'Works', boot = 'Proves', byDefault = RELEASE }: MachineFields) {
+  constructor({ nature = 'Works', boot = 'Proves', byDefault = RELEASE, package: brings }: MachineFields) {
     this.nature = nature;
     this.boot = boot;
     this.byDefault = byDefault;
+    this.#package = brings;
+    this.hasKernel = brings === undefined;
   }
 
   get bootID(): string {
@@ -93,7 +105,7 @@ export class Machine {
       observedGeneration: metadata.generation,
       bootID: this.bootID,
       kernel: { release: this.release },
-      installedKernels: [RELEASE, FIXED_RELEASE, OTHER_RELEASE],
+      installedKernels: [RELEASE, ...(this.hasKernel ? [FIXED_RELEASE] : []), OTHER_RELEASE],
       nextBoot: startsNext(this.byDefault),
       active: [...this.loaded].join(),
       livePatches: [...reports, ...left],
@@ -129,6 +141,7 @@ export class Machine {
       this.#staged = undefined;
       return say(isWanted ? 'Expired' : 'Unstaged');
     }
+    if (!this.hasKernel) return say(...this.#install(order));
     if (method === 'Kexec' && this.boot === 'RefusesKexec') return say('Refused', 'KexecLoadDisabled');
     if (this.#staged !== id) {
       this.#staged = id;
@@ -145,6 +158,18 @@ export class Machine {
     this.#record = { kind: 'GoingDown', id, method, release, bootID, at: instant(now) };
     this.isDown = true;
     this.wentDown += 1;
+  }
+
+  /** It is at work from one look to the next. A node that was drained is given no packages. */
+  #install({ id, install, phase }: RebootOrder): [RebootReport['state'], string] {
+    if (install === undefined || phase !== 'Staging') return ['Refused', 'KernelMissing'];
+    if (this.#installs !== id) {
+      this.#installs = id;
+      return ['Installing', 'Installing'];
+    }
+    if (this.#package === 'Unknown') return ['Refused', 'PackageUnknown'];
+    this.hasKernel = true;
+    return ['Staging', 'Staging'];
   }
 
   /** One step towards what is wanted, and what is reported of it; nothing once it is gone. */

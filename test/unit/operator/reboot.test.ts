@@ -92,6 +92,29 @@ describe('the reboot of a node', () => {
     assert.equal(nextOrder(aRebootView(back)), undefined);
   });
 
+  it('gives an installation the time that the policy has for it, tells of it, and goes on without the node when that is over', () => {
+    const wanted: Target = { ...TARGET, install: { name: 'linux-image-fixed' } };
+    const begun = beginOrder(aRebootView({ target: wanted, policy: { reboot: { installSeconds: 1200 } } }), wanted);
+    assert.deepEqual([begun.install, begun.deadline, beginOrder(aRebootView(), TARGET).deadline], [wanted.install, instant(NOW + 1380 * SECOND), instant(NOW + 180 * SECOND)]);
+    assert.ok(begun.notAfter > (begun.deadline ?? ''));
+
+    const installing = { order: begun, target: wanted, report: { state: 'Installing', reason: 'Installing', message: 'apt-get installs it' } } as const;
+    const told = nextOrder(aRebootView(installing));
+    assert.deepEqual([told?.phase, told?.reason, told?.message, isCordoned(told)], ['Staging', 'Installing', 'apt-get installs it', false]);
+    assert.equal(nextOrder(aRebootView({ ...installing, target: TARGET }))?.phase, 'Staging', 'once it is there the order stands');
+    const late = nextOrder(aRebootView({ ...installing, now: NOW + 1380 * SECOND }));
+    assert.deepEqual([late?.phase, late?.reason], ['Refused', 'InstallTimedOut']);
+    assert.match(late?.message ?? '', /^apt-get installs it, and that had not ended by .*journalctl -u kernelpatch-install\.service on node/);
+  });
+
+  it('asks a node again at once when another package is named, and after its deadline when it is the same', () => {
+    const wanted = (name: string): Target => ({ ...TARGET, install: { name } });
+    const refused = { ...anOrder('Refused', { reason: 'PackageUnknown' }), install: { name: 'linux-image-misspelt' } };
+    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-misspelt') })), false);
+    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-fixed') })), true);
+    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-misspelt'), now: NOW + 60 * SECOND })), true);
+  });
+
   it('has the node cordoned from the drain until it is back, and not before or after', () => {
     const cordoned = (['Staging', 'Draining', 'Rebooting', 'Parked', 'Refused', 'Failed'] as const).filter((phase) => isCordoned(anOrder(phase)));
     assert.deepEqual(cordoned, ['Draining', 'Rebooting']);

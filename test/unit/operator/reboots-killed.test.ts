@@ -6,6 +6,8 @@ import type { Cluster } from './story.ts';
 
 const PATCH = aKernelPatch({ name: 'fix', kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }, { release: FIXED_RELEASE, state: 'Fixed' }] });
 
+const WITH_PACKAGE = aKernelPatch({ name: 'fix', kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE, package: { name: 'linux-image-fixed' } }, { release: FIXED_RELEASE, state: 'Fixed' }] });
+
 function begin({ world }: Cluster, policy: object = {}): void {
   world.putPolicy(aPolicy({ maxDisruption: 'Kexec', ...policy }));
   world.putKernelPatch(PATCH);
@@ -33,6 +35,20 @@ tellAll({
     },
     assertEnd(cluster) {
       assert.deepEqual([standing(cluster), boots(cluster), closed(cluster), slotsOf(cluster)], [['fixed -', 'fixed -'], [1, 1], '2/2', []]);
+    },
+  },
+  'installations of the kernel, of which one does not come to it and is asked again': {
+    nodes: [{ package: 'Installs', pods: 'Moves' }, { package: 'Unknown' }],
+    async tell(cluster) {
+      cluster.world.putPolicy(aPolicy({ maxDisruption: 'Kexec', reboot: { install: 'Package' } }));
+      cluster.world.putKernelPatch(WITH_PACKAGE);
+      await cluster.run({ passes: 40 });
+      await cluster.run({ passes: 1, seconds: 600 });
+      await cluster.run({ passes: 10 });
+    },
+    assertEnd(cluster) {
+      assert.deepEqual([standing(cluster), boots(cluster), closed(cluster), slotsOf(cluster)], [['fixed -', 'open Refused'], [1, 0], '1/2', []]);
+      assert.equal(cluster.world.order('n1')?.reason, 'PackageUnknown');
     },
   },
   'kexecs that are refused, with the firmware in their place': {

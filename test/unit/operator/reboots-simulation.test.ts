@@ -10,7 +10,7 @@ import { FatedWrites, UNDISTURBED } from './fate.ts';
 import type { Fate } from './fate.ts';
 import { Leader } from './leader.ts';
 import type { Stale } from './leader.ts';
-import type { BootNature, MachineFields } from './machine.ts';
+import type { BootNature, MachineFields, PackageNature } from './machine.ts';
 import { World } from './world.ts';
 import type { PodNature } from './world.ts';
 
@@ -38,7 +38,7 @@ type Step =
 
 /** Closed on the old kernel, and not known to be closed on the other one. */
 const CLOSED = aKernelPatch({ name: 'closed', cves: ['CVE-2026-1001'], kernels: [{ release: RELEASE, state: 'NotAffected' }, { release: FIXED_RELEASE, state: 'Fixed' }] });
-const FIX = aKernelPatch({ name: 'fix', cves: ['CVE-2026-1002'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE }, { release: FIXED_RELEASE, state: 'Fixed' }] });
+const FIX = aKernelPatch({ name: 'fix', cves: ['CVE-2026-1002'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE, package: { name: 'linux-image-fixed' } }, { release: FIXED_RELEASE, state: 'Fixed' }] });
 /** Asks for a kernel that would open the nodes to the first. */
 const TRAP = aKernelPatch({ name: 'trap', cves: ['CVE-2026-1003'], kernels: [{ release: RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }, { release: OTHER_RELEASE, state: 'Fixed' }, { release: FIXED_RELEASE, state: 'Affected', rebootInto: OTHER_RELEASE }] });
 
@@ -64,6 +64,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
 const machineArbitrary: fc.Arbitrary<MachineFields & { readonly pods: PodNature }> = fc.record({
   boot: fc.oneof({ weight: 5, arbitrary: fc.constant<BootNature>('Proves') }, fc.constantFrom<BootNature>('RefusesKexec', 'ComesBackByFirmware', 'NeverReturns', 'StaysNotReady', 'ForgetsJournal')),
   byDefault: fc.constantFrom(RELEASE, FIXED_RELEASE),
+  package: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, fc.constantFrom<PackageNature>('Installs', 'Unknown')),
   pods: fc.constantFrom('None', 'Moves', 'Moves', 'Blocked', 'Hangs'),
 });
 const clusterArbitrary = fc.record({
@@ -101,7 +102,7 @@ class Simulation {
   setMode(mode: 'Apply' | 'Plan'): void {
     const { maxDisruption, onKexecFailure, setDefault, onTimeout, maxUnavailable, failureBudget } = this.#given;
     const { status } = this.world.policies.get('workers') ?? {};
-    this.world.putPolicy(aPolicy({ mode, maxDisruption, rollout: { maxUnavailable, failureBudget }, reboot: { onKexecFailure, setDefault }, drain: { onTimeout, timeoutSeconds: 300 } }, status && { status }));
+    this.world.putPolicy(aPolicy({ mode, maxDisruption, rollout: { maxUnavailable, failureBudget }, reboot: { onKexecFailure, setDefault, install: 'Package' }, drain: { onTimeout, timeoutSeconds: 300 } }, status && { status }));
   }
 
   /** The KernelPatch as it is now to be. */
@@ -208,7 +209,7 @@ class Simulation {
 
   /** What may become of a node: fixed, or open for a reason that lies in it, or in what others have come to. */
   #endsOf(name: string): readonly string[] {
-    const { boot, byDefault } = this.world.machine(name);
+    const { boot, byDefault, hasKernel } = this.world.machine(name);
     const { failureBudget, maxDisruption, onKexecFailure, setDefault } = this.#given;
     const halted = this.names.filter((each) => this.world.order(each)?.phase === 'Failed').length >= failureBudget;
     const noFirmware = maxDisruption === 'Kexec' || onKexecFailure === 'Block' || (byDefault !== FIXED_RELEASE && !setDefault);
@@ -219,6 +220,7 @@ class Simulation {
       [isGamble || boot === 'NeverReturns' || this.#isCut, ['open Failed']],
       [halted, ['open -', 'open Parked', 'open Refused']],
       [boot === 'RefusesKexec' && noFirmware, ['open Refused']],
+      [!hasKernel, ['open Refused']],
       // One of its class has failed, and it may not be booted otherwise.
       [isGamble && noFirmware, ['open -', 'open Parked']],
     ];

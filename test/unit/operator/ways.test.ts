@@ -95,3 +95,51 @@ const tries: readonly (readonly [sentence: string, given: Given, decision: strin
 for (const [sentence, given, decision] of tries) {
   test(sentence, () => assert.equal(decided({ hardware: FAILURE, ...given }), decision));
 }
+
+const PACKAGE = { name: 'linux-image-fixed' };
+const underWay = (phase: RebootOrder['phase'], state: 'Installing' | 'Staging') => ({ order: anOrder({ phase, install: PACKAGE }), reboot: { id: 'order-1', state, reason: state, message: state, since: '2026-11-24T12:00:00Z' } as const });
+const TRUNCATED = [{ release: FIXED_RELEASE, reason: 'ImageTruncated', message: 'it is cut short' }];
+
+interface Missing {
+  readonly install?: 'None' | 'Package';
+  readonly named?: boolean;
+  readonly kexec?: 'Available' | 'Unavailable';
+  readonly maxDisruption?: 'Kexec' | 'Reboot';
+  readonly status?: Parameters<typeof aReport>[0];
+  readonly order?: RebootOrder;
+}
+
+/** A node whose fixed kernel is not installed, unless its report says otherwise. */
+function planned({ install = 'Package', named = true, kexec = 'Available', maxDisruption = 'Reboot', status, order }: Missing) {
+  const kernelPatch = aKernelPatch({ kernels: [{ release: RELEASE, state: 'Affected', rebootInto: FIXED_RELEASE, ...(named && { package: PACKAGE }) }, { release: FIXED_RELEASE, state: 'Fixed' }] });
+  const { patches: [patch], target } = aPlan(aNode('n1'), aNodeKernel('n1', { spec: { ...(order && { reboot: order }) }, status: aReport({ kernel: { kexec }, ...status }) }), aPolicy({ maxDisruption, reboot: { install } }), [kernelPatch]);
+  return { patch, target };
+}
+
+const missing: readonly (readonly [sentence: string, given: Missing, decision: string, installs: boolean])[] = [
+  ['a kernel that is missing is installed before the kexec', {}, 'Kexec KexecAvailable', true],
+  ['it is installed before a reboot by the firmware, whose boot loader is looked at then', { kexec: 'Unavailable' }, 'Reboot RebootNeeded', true],
+  ['that needs consent as ever', { kexec: 'Unavailable', maxDisruption: 'Kexec' }, 'Blocked KexecUnavailable', false],
+  ['nothing is installed without consent', { install: 'None' }, 'Blocked TargetKernelNotInstalled', false],
+  ['nor without a package that is named', { named: false }, 'Blocked TargetKernelNotInstalled', false],
+  ['a kernel that is there is not installed', { status: { installedKernels: [RELEASE, FIXED_RELEASE], nextBoot: startsNext(FIXED_RELEASE) } }, 'Kexec KexecAvailable', false],
+  ['a boot loader that starts another one after the installation ends it', { kexec: 'Unavailable', status: { installedKernels: [RELEASE, FIXED_RELEASE] } }, 'Blocked BootLoaderStartsOtherKernel', false],
+  ['a kernel that is there and cut short is not mended by installing what is installed', { status: { installedKernels: [RELEASE, FIXED_RELEASE], unbootableKernels: TRUNCATED } }, 'Blocked TargetImageTruncated', false],
+  ['while it is being installed it may be cut short', { order: underWay('Staging', 'Installing').order, status: { installedKernels: [RELEASE, FIXED_RELEASE], unbootableKernels: TRUNCATED, reboot: underWay('Staging', 'Installing').reboot } }, 'Kexec KexecAvailable', true],
+  ['afterwards it may not', { order: underWay('Staging', 'Staging').order, status: { installedKernels: [RELEASE, FIXED_RELEASE], unbootableKernels: TRUNCATED, reboot: underWay('Staging', 'Staging').reboot } }, 'Blocked TargetImageTruncated', false],
+  ['nor when the installation was given up', { order: underWay('Refused', 'Installing').order, status: { installedKernels: [RELEASE, FIXED_RELEASE], unbootableKernels: TRUNCATED, reboot: underWay('Refused', 'Installing').reboot } }, 'Blocked TargetImageTruncated', false],
+];
+for (const [sentence, given, decision, installs] of missing) {
+  test(sentence, () => {
+    const { patch, target } = planned(given);
+    assert.equal(`${patch?.action} ${patch?.reason}`, decision);
+    assert.deepEqual(target?.install, installs ? PACKAGE : undefined);
+  });
+}
+
+test('a kernel that is missing says what would install it', () => {
+  assert.match(planned({ install: 'None' }).patch?.message ?? '', /install package linux-image-fixed on the node, or set spec\.reboot\.install: Package in PatchPolicy workers/);
+  assert.match(planned({ named: false }).patch?.message ?? '', /install it on the node, or name its package in the KernelPatch/);
+  assert.match(planned({ named: false, install: 'None' }).patch?.message ?? '', /is not installed: install it on the node(;|$)/);
+  assert.equal(planned({}).patch?.message, `a kexec into kernel ${FIXED_RELEASE} fixes it, once the node has installed package linux-image-fixed`);
+});

@@ -6,9 +6,11 @@ import { ADVANCED_ID, advancedID } from '../../../simulated/boot.ts';
 import { RELEASE } from '../../../simulated/module.ts';
 import { aNode } from '../../../simulated/node.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
-import { TARGET, anOrder } from '../../../simulated/reboot.ts';
+import { PACKAGE, TARGET, anOrder } from '../../../simulated/reboot.ts';
 
 interface Scenario {
+  /** The kernel is not installed, and a repository has its package. */
+  readonly missing?: boolean;
   readonly arrange: (node: SimulatedNode) => Promise<void>;
   readonly isAtEnd: (node: SimulatedNode) => boolean;
   readonly assertEnd: (node: SimulatedNode) => void;
@@ -43,6 +45,42 @@ function assertDefault({ machine: { grub }, object: { status } }: SimulatedNode,
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  'while it installs the kernel and stages it': {
+    missing: true,
+    async arrange(node) {
+      node.want([], { reboot: anOrder({ install: { name: PACKAGE } }) });
+    },
+    isAtEnd: isSaid('Staged'),
+    assertEnd(node) {
+      assertStaged(node, 'order-1');
+      assert.equal(node.machine.packages.begun, 1, 'installed once');
+    },
+  },
+  'while the installation of the kernel fails': {
+    missing: true,
+    async arrange(node) {
+      node.machine.packages.known.clear();
+      node.want([], { reboot: anOrder({ install: { name: PACKAGE } }) });
+    },
+    isAtEnd: isSaid('Refused'),
+    assertEnd({ machine, object }) {
+      assert.equal(object.status?.reboot?.reason, 'PackageUnknown');
+      assert.ok(machine.packages.begun <= 2, 'at most by each agent once');
+      assert.equal(machine.files.has(JOURNAL_PATH), false);
+    },
+  },
+  'while the kernel is installed for an order that is taken back': {
+    missing: true,
+    async arrange(node) {
+      node.want([], { reboot: anOrder({ install: { name: PACKAGE } }) });
+      node.start();
+      await node.until('it installs', () => node.machine.packages.isRunning);
+      await node.stop();
+      node.want([]);
+    },
+    isAtEnd: isForgotten,
+    assertEnd: ({ machine }) => assert.deepEqual([machine.reboots.image, machine.packages.begun], [undefined, 1]),
+  },
   'while it stages': {
     async arrange(node) {
       node.want([], { reboot: anOrder() });
@@ -154,9 +192,10 @@ for (const [when, scenario] of Object.entries(SCENARIOS)) {
 }
 
 /** Returns whether the agent was killed: false when it has fewer effects. */
-async function endsWell({ arrange, isAtEnd, assertEnd }: Scenario, effect: number): Promise<boolean> {
+async function endsWell({ missing = false, arrange, isAtEnd, assertEnd }: Scenario, effect: number): Promise<boolean> {
   await using node = aNode();
-  node.machine.installKernel(TARGET);
+  if (missing) node.machine.packages.known.set(PACKAGE, TARGET);
+  else node.machine.installKernel(TARGET);
   await arrange(node);
   node.start(effect);
   const first = node.life;

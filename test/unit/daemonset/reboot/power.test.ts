@@ -7,13 +7,15 @@ import { isReboot, parseJournal } from '../../../../kernel/journal.ts';
 import { ADVANCED_ID, advancedID } from '../../../simulated/boot.ts';
 import { WRITE_FATES } from '../../../simulated/disk.ts';
 import type { WriteFate } from '../../../simulated/disk.ts';
+import type { SimulatedMachine } from '../../../simulated/host.ts';
 import { RELEASE } from '../../../simulated/module.ts';
 import { aNode } from '../../../simulated/node.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
-import { TARGET, anOrder } from '../../../simulated/reboot.ts';
+import { PACKAGE, TARGET, anOrder } from '../../../simulated/reboot.ts';
 
 const ORDERS: Readonly<Record<string, RebootOrder>> = {
   'a node that is staged': anOrder(),
+  'a node that installs the kernel': anOrder({ install: { name: PACKAGE } }),
   'a node that goes down by kexec': anOrder({ phase: 'Rebooting' }),
   'a node that goes down by the firmware': anOrder({ phase: 'Rebooting', method: 'Firmware' }),
   'a node whose boot loader is to start the kernel once': anOrder({ phase: 'Rebooting', method: 'Firmware', setDefault: true }),
@@ -32,12 +34,18 @@ for (const [what, order] of Object.entries(ORDERS)) {
   }
 }
 
+/** The boot loader starts the kernel that runs, as its grubenv says. */
+function prepareKernels(machine: SimulatedMachine, order: RebootOrder): void {
+  machine.packages.known.set(PACKAGE, TARGET);
+  if (order.install === undefined) machine.installKernel(TARGET);
+  machine.grub.update('saved');
+  machine.grub.set('saved_entry', `${ADVANCED_ID}>${advancedID(RELEASE)}`);
+}
+
 /** Returns whether the power failed: false when the agent has fewer effects. */
 async function endsWell(order: RebootOrder, fate: WriteFate, effect: number): Promise<boolean> {
   await using node = aNode();
-  node.machine.installKernel(TARGET);
-  node.machine.grub.update('saved');
-  node.machine.grub.set('saved_entry', `${ADVANCED_ID}>${advancedID(RELEASE)}`);
+  prepareKernels(node.machine, order);
   node.want([], { reboot: order });
   node.start(effect);
   const first = node.life;
