@@ -13,6 +13,9 @@ import { FIXED_RELEASE, NOW, aNode, aNodeKernel, aReport } from './builders.ts';
 const TARGET: Target = { kernelPatch: 'fix-a', method: 'Kexec', release: FIXED_RELEASE };
 const SECOND = 1000;
 
+/** A target whose kernel is not there, and is in that package. */
+const brought = (name: string): Target => ({ ...TARGET, install: { name } });
+
 interface Fields {
   readonly order?: RebootOrder;
   readonly report?: RebootReport['state'] | Partial<RebootReport>;
@@ -93,7 +96,7 @@ describe('the reboot of a node', () => {
   });
 
   it('gives an installation the time that the policy has for it, tells of it, and goes on without the node when that is over', () => {
-    const wanted: Target = { ...TARGET, install: { name: 'linux-image-fixed' } };
+    const wanted = brought('linux-image-fixed');
     const begun = beginOrder(aRebootView({ target: wanted, policy: { reboot: { installSeconds: 1200 } } }), wanted);
     assert.deepEqual([begun.install, begun.deadline, beginOrder(aRebootView(), TARGET).deadline], [wanted.install, instant(NOW + 1380 * SECOND), instant(NOW + 180 * SECOND)]);
     assert.ok(begun.notAfter > (begun.deadline ?? ''));
@@ -108,11 +111,10 @@ describe('the reboot of a node', () => {
   });
 
   it('asks a node again at once when another package is named, and after its deadline when it is the same', () => {
-    const wanted = (name: string): Target => ({ ...TARGET, install: { name } });
     const refused = { ...anOrder('Refused', { reason: 'PackageUnknown' }), install: { name: 'linux-image-misspelt' } };
-    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-misspelt') })), false);
-    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-fixed') })), true);
-    assert.equal(mayBegin(aRebootView({ order: refused, target: wanted('linux-image-misspelt'), now: NOW + 60 * SECOND })), true);
+    assert.equal(mayBegin(aRebootView({ order: refused, target: brought('linux-image-misspelt') })), false);
+    assert.equal(mayBegin(aRebootView({ order: refused, target: brought('linux-image-fixed') })), true);
+    assert.equal(mayBegin(aRebootView({ order: refused, target: brought('linux-image-misspelt'), now: NOW + 60 * SECOND })), true);
   });
 
   it('has the node cordoned from the drain until it is back, and not before or after', () => {

@@ -23,7 +23,7 @@ test('the kernel is installed, put in place and booted into, and each is reporte
   await order(node, { install });
   assert.deepEqual([saysOf(node), node.machine.asked, kinds(node)], [['Staged', 'Staged'], [`install ${PACKAGE}`, 'kexec -s -l'], ['Staging']]);
   assert.deepEqual([...new Set(node.writes.map(({ reboot: report }) => report?.state))], ['Installing', 'Staging', 'Staged']);
-  const [installing] = node.writes.filter(({ reboot: report }) => report?.state === 'Installing');
+  const installing = node.writes.find(({ reboot: report }) => report?.state === 'Installing');
   assert.deepEqual([installing?.reboot?.message, installing?.conditions?.find(({ type }) => type === 'Progressing')?.status], [`the package manager of the node installs package ${PACKAGE} with kernel ${TARGET}`, 'True']);
   await reboot(node, { install });
   assert.deepEqual(saysOf(node), ['Proven', 'ByKexec']);
