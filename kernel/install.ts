@@ -20,7 +20,7 @@ const LOG_LINES = 200;
 /**
  * oneshot: no deadline of systemd for the start. SIGCONT and 900 s: a shutdown waits for it instead of ending dpkg, as long as it does for Debian's own apt-daily-upgrade.service. collect: a failure is not kept, its log is.
  */
-const UNIT_OPTIONS = [`--unit=${UNIT}`, '--quiet', '--no-block', '--collect', '--service-type=oneshot', '--property=KillSignal=SIGCONT', '--property=TimeoutStopSec=900'];
+const UNIT_OPTIONS = [`--unit=${UNIT}`, '--description=Installation of a kernel by kernelpatch', '--quiet', '--no-block', '--collect', '--service-type=oneshot', '--property=KillSignal=SIGCONT', '--property=TimeoutStopSec=900'];
 
 const MIB = 1024 * 1024;
 /** What a large kernel needs: Debian's linux-image-6.1.0-49-amd64 has 391 MiB, nearly all of it below /lib/modules, and its package 67. */

@@ -39,8 +39,8 @@ export type Installation = 'NotNeeded' | 'Needed' | 'Running' | 'Ended';
 type Aim = 'Staged' | 'Down' | 'Up';
 
 /**
- * Installing: the journal says that the package manager was asked, by this order or an earlier one. Unsure: the journal says that the image may be there; the last agent, or somebody else, knows whether it is. Old: the same of another order, or for a reboot by the firmware. Foreign: an image that is not
- * ours. GoingDown: the node was told to, or is about to be.
+ * Installing: the journal says that the package manager was asked, by this order or an earlier one. Unsure: the journal says that the image may be there; the last agent, or somebody else, knows whether it is.
+ * Old: the same of another order, or for a reboot by the firmware. Foreign: an image that is not ours. GoingDown: the node was told to, or is about to be.
  */
 type Standing = 'Nothing' | 'Installing' | 'Unsure' | 'Ready' | 'Old' | 'Foreign' | 'GoingDown';
 
@@ -110,8 +110,6 @@ export function describeStuck(): string {
 
 // Steps.
 
-const describeInstall = ({ order, record }: RebootView): string => `the package manager of the node installs ${order?.install === undefined || order.id !== record?.id ? 'a kernel for an earlier order' : `package ${order.install.name} with kernel ${order.release}`}`;
-
 const beginInstall: Rule = ({ order, memory }) => ({
   name: 'Install',
   state: memory.refusal === undefined ? 'Installing' : 'Refused',
@@ -119,8 +117,12 @@ const beginInstall: Rule = ({ order, memory }) => ({
   message: memory.refusal?.message ?? `package ${order?.install?.name} with kernel ${order?.release} is to be installed`,
 });
 /** It can not be taken back: a package manager that is ended half way leaves the node's packages broken. */
-const awaitInstall: Rule = (view) => ({ name: 'AwaitInstall', state: 'Installing', reason: 'Installing', message: describeInstall(view) });
-const endInstall: Rule = (view) => ({ name: 'EndInstall', state: 'Installing', reason: 'Installing', message: describeInstall(view) });
+const awaitInstall: Rule = ({ order, record }) => {
+  const what = order?.install === undefined || order.id !== record?.id ? 'a kernel for an earlier order' : `package ${order.install.name} with kernel ${order.release}`;
+  return { name: 'AwaitInstall', state: 'Installing', reason: 'Installing', message: `the package manager of the node installs ${what}` };
+};
+/** Still said to be installing: what was seen of /boot meanwhile may be half of it, and is looked at anew after this. */
+const endInstall: Rule = (view) => ({ ...awaitInstall(view), name: 'EndInstall' });
 
 const stage: Rule = ({ order, memory }) => {
   const message = order?.method === 'Kexec' ? `kernel ${order.release} is given to the running one` : 'the node gets ready to go down';
@@ -198,7 +200,7 @@ const inTransition: Guard = ({ moving, memory: { refusal } }) => {
 /** Nobody can say any more that systemd has the order: it is asked again, and says so when it has. */
 const alreadyTold: Guard = (view) => (view.memory.told || view.order?.id !== view.record?.id ? awaitDown(view) : undefined);
 
-/** Whatever else can be done for the order comes before: what keeps the node from going down keeps it from being changed, too. */
+/** The last guard: what keeps the image from being put in place keeps the node from being changed, too. */
 const missing: Guard = (view) => (view.install === 'Needed' ? beginInstall(view) : undefined);
 
 const underWay: Guard = (view) => (view.install === 'Running' ? awaitInstall(view) : undefined);
