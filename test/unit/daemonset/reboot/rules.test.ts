@@ -159,9 +159,9 @@ test('every step of the table is met in these rows', () => {
   assert.deepEqual(Object.keys(REBOOT_STEPS).filter((name) => !met.has(name as RebootStepName)), []);
 });
 
-test('every step can be taken back but going down, and what was seen of it; every wait that is for others has a deadline', () => {
-  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { inverse }]) => inverse === undefined).map(([name]) => name), ['GoDown', 'SetDefault', 'Arrive']);
-  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { kind, deadlineSeconds }]) => kind === 'Wait' && deadlineSeconds === undefined).map(([name]) => name), ['AwaitRetry']);
+test('every step can be taken back but an installation, going down, the default of a proven kernel, and what was seen of it; every wait that is for others has a deadline, that for an installation the operator’s', () => {
+  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { inverse }]) => inverse === undefined).map(([name]) => name), ['Install', 'AwaitInstall', 'EndInstall', 'GoDown', 'SetDefault', 'Arrive']);
+  assert.deepEqual(Object.entries(REBOOT_STEPS).filter(([, { kind, deadlineSeconds }]) => kind === 'Wait' && deadlineSeconds === undefined).map(([name]) => name), ['AwaitInstall', 'AwaitRetry']);
 });
 
 test('nothing but an order of this boot in phase Rebooting takes the node down', () => {
