@@ -5,7 +5,7 @@ import { JOURNAL_PATH } from '../../../../daemonset/journal.ts';
 import { ADVANCED_ID, advancedID } from '../../../simulated/boot.ts';
 import { RELEASE } from '../../../simulated/module.ts';
 import type { SimulatedNode } from '../../../simulated/node.ts';
-import { TARGET } from '../../../simulated/reboot.ts';
+import { TARGET, anOrder } from '../../../simulated/reboot.ts';
 import { aNodeWithTarget, order, reboot, reportOf, saysOf } from './ordered.ts';
 
 const [DEFAULT, ENTRY] = [RELEASE, TARGET].map((release) => `${ADVANCED_ID}>${advancedID(release)}`) as [string, string];
@@ -43,7 +43,8 @@ test('a kernel that panics after the kexec comes home to the earlier default', a
 test('by the firmware the kernel is started once, told as the last thing before the node goes down, and becomes the default when it is proven', async () => {
   await using node = await aStartedNode();
   await order(node, byFirmware);
-  await order(node, { ...byFirmware, phase: 'Draining' });
+  node.want([], { reboot: anOrder({ ...byFirmware, phase: 'Draining' }) });
+  await node.machine.clock.sleep(60_000);
   assert.deepEqual([saysOf(node), saved(node)], [['Staged', 'Staged'], [DEFAULT, '']]);
   await reboot(node, byFirmware);
   assert.deepEqual([saysOf(node), saved(node), node.machine.files.has(JOURNAL_PATH)], [['Proven', 'ByFirmware'], [ENTRY, ''], false]);

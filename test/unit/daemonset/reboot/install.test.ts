@@ -129,10 +129,10 @@ test('an installation goes on when its order is given up, which is told, and the
   node.want([], { reboot: anOrder({ install }) });
   await node.until('it installs', () => node.machine.packages.isRunning);
   node.want([], { reboot: anOrder({ install, phase: 'Refused' }) });
-  await node.machine.clock.sleep(INSTALL_MILLISECONDS / 4);
+  await node.machine.clock.sleep(INSTALL_MILLISECONDS * 0.4);
   assert.deepEqual(saysOf(node), ['Installing', 'Installing']);
   node.want([], { reboot: anOrder({ id: 'order-2', install }) });
-  await node.machine.clock.sleep(INSTALL_MILLISECONDS / 4);
+  await node.machine.clock.sleep(INSTALL_MILLISECONDS * 0.4);
   assert.deepEqual([saysOf(node), reportOf(node)?.message], [['Installing', 'Installing'], 'the package manager of the node installs a kernel for an earlier order']);
   await node.settle();
   assert.deepEqual([saysOf(node), node.machine.packages.begun], [['Staged', 'Staged'], 1]);
