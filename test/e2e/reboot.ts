@@ -14,6 +14,12 @@ export function fixedByReboot(world: World, name: string): object {
   return kernelPatch(name, { kernels: [{ release: runningRelease(world), state: 'Affected', rebootInto: fixed }, { release: fixed, state: 'Fixed' }] });
 }
 
+/** The kernel that grub-set-default has named as the default, if nothing is to be started once. */
+export async function savedRelease(node: Machine): Promise<string> {
+  const variables = await node.must('grub-editenv list');
+  return /^next_entry=./m.test(variables) ? 'another one once' : (/^saved_entry=gnulinux-advanced-\S+>gnulinux-(\S+)-advanced-\S+$/m.exec(variables)?.[1] ?? variables);
+}
+
 /** The node is Ready, takes pods, and nothing of a cordon of ours is left. */
 export async function inService(world: World, name: string): Promise<void> {
   const ask = () =>

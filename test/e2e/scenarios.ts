@@ -3,6 +3,7 @@ import type { Scenario } from './scenario.ts';
 import { agentRestart } from './scenarios/agent-restart.ts';
 import { bootLoad } from './scenarios/boot-load.ts';
 import { kexec } from './scenarios/kexec.ts';
+import { kexecRefused } from './scenarios/kexec-refused.ts';
 import { kpatchBeside } from './scenarios/kpatch-beside.ts';
 import { livePatchScenario } from './scenarios/live-patch.ts';
 import { noPolicy } from './scenarios/no-policy.ts';
@@ -15,12 +16,13 @@ import { powerCut } from './scenarios/power-cut.ts';
 import { preflight } from './scenarios/preflight.ts';
 import { replace } from './scenarios/replace.ts';
 import { stall } from './scenarios/stall.ts';
+import { targetBroken } from './scenarios/target-broken.ts';
 import { targetPanics } from './scenarios/target-panics.ts';
 import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
 /** What `make e2e` runs. */
-export const SCENARIOS: readonly Scenario[] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, targetPanics];
+export const SCENARIOS: readonly Scenario[] = [] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, targetPanics, kexecRefused, targetBroken];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
 export const LONG: readonly Scenario[] = [powerCut];

@@ -3,7 +3,7 @@ import type { Scenario } from '../scenario.ts';
 import { deployWorkload, endPolling, nodesOfWorkload, startPolling } from '../workload.ts';
 import { AGENT_START, SOON, apply, assertHealthyKernel, getKernelPatch, onlyNode, policy, runningRelease, untilNode } from '../world.ts';
 import { waitFor } from '../../wait.ts';
-import { fixedByReboot, fixedRelease, inFixedKernel, inService } from '../reboot.ts';
+import { fixedByReboot, fixedRelease, inFixedKernel, inService, savedRelease } from '../reboot.ts';
 
 export const kexec: Scenario = {
   name: 'kexec',
@@ -17,7 +17,7 @@ export const kexec: Scenario = {
     await startPolling(other, address);
 
     const started = performance.now();
-    await apply(world, fixedByReboot(world, 'fix'), policy({ ...onlyNode(name), maxDisruption: 'Kexec', drain: { timeoutSeconds: 300 } }));
+    await apply(world, fixedByReboot(world, 'fix'), policy({ ...onlyNode(name), maxDisruption: 'Kexec', drain: { timeoutSeconds: 300 }, reboot: { setDefault: true } }));
     const draining = await untilNode(world, { name, what: 'being drained', seconds: AGENT_START }, ({ spec }) => spec.reboot?.phase === 'Draining');
     const order = draining.spec.reboot;
     assert.ok(order);
@@ -30,6 +30,7 @@ export const kexec: Scenario = {
     assert.match(await node.must('cat /proc/cmdline'), new RegExp(`kernelpatch\\.reboot=${order.id}\\b`));
     assert.equal(back.status?.kernel.rebootID, order.id);
     assert.notEqual(back.status?.bootID, bootID);
+    assert.deepEqual([await savedRelease(node), back.status.nextBoot?.release], [fixedRelease(world), fixedRelease(world)]);
     await inService(world, name);
     const { answered, failed } = await endPolling(other);
     world.say(`${answered} requests answered, ${failed.length} failed${failed.length > 0 ? ` at ${failed.join(', ')}` : ''}`);
