@@ -52,14 +52,15 @@ export interface InstallContext {
 /** Why the kernel is not there, from what the package manager has printed. Nothing of it goes away by asking again at once. */
 export function describeInstallError(log: string, context: InstallContext): Failure {
   const row = ERRORS.find(({ says }) => says.test(log));
-  const { reason, message } = row === undefined ? unexplained(log, context) : { reason: row.reason, message: row.tell(context, lineOf(log, row.says)) };
+  const { reason, message } = row === undefined ? unexplained(log, context) : { reason: row.reason, message: row.tell(context, lineOf(log, row.says), log) };
   return causedByRepository(reason, log, context) ?? forGood(reason, `${message}. ${context.where}`);
 }
 
 interface ErrorRow {
   readonly says: RegExp;
   readonly reason: string;
-  readonly tell: (context: InstallContext, line: string) => string;
+  /** `line` is the first that says it. */
+  readonly tell: (context: InstallContext, line: string, log: string) => string;
 }
 
 /** apt 2.2 to 3.0 and dpkg; dnf 4 and 5, and rpm. What was printed of a wait that has ended is no error, so apt's are those that begin with E. */
@@ -72,7 +73,8 @@ const ERRORS: readonly ErrorRow[] = [
   {
     says: /^E: (?:Could not get lock \/var\/lib\/dpkg|Unable to acquire the dpkg|Unable to lock the administration)|dpkg frontend lock was locked|already locked by \d+|Failed to obtain (?:the |rpm )?transaction lock|can't create transaction lock|holding the yum lock/m,
     reason: 'PackagesLocked',
-    tell: (_, line) => `another program installs packages on the node (${line}): wait for it, or see why it does not end`,
+    // Of a wait in vain apt names the process before, and not with the error.
+    tell: (_, line, log) => `another program installs packages on the node (${/held by process .*\)/.exec(log)?.[0] ?? line}): wait for it, or see why it does not end`,
   },
   {
     says: /No space left on device|^E: You don't have enough free space|more space needed on the|needs \d+[KMG]?B (?:more space )?on the/m,
@@ -124,7 +126,7 @@ const ERRORS: readonly ErrorRow[] = [
 /** A repository that apt could not read, before it did not know the package. */
 const REPOSITORY_TROUBLE: readonly (readonly [says: RegExp, reason: string, todo: string])[] = [
   [/^(?:W|E): .*(?:NO_PUBKEY|GPG error|is not signed).*$/m, 'RepositoryUntrusted', "install its key on the node"],
-  [/^(?:Err:|W: Failed to fetch|E: Failed to fetch|E: The repository .* does(?: not|n't) have a Release file|E: Could not get lock \/var\/lib\/apt).*$/m, 'RepositoryUnreachable', "see its address in the node's configuration, and the network"],
+  [/^(?:W: Failed to fetch|E: Failed to fetch|E: The repository .* does(?: not|n't) have a Release file|E: Could not get lock \/var\/lib\/apt).*$/m, 'RepositoryUnreachable', "see its address in the node's configuration, and the network"],
 ];
 
 function causedByRepository(reason: string, log: string, { package: { name }, where }: InstallContext): Failure | undefined {

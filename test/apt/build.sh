@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an apt repository of one package and prints its directory: Packages and the .deb. It is the package of one kernel as the node image has it installed, made again: image, modules, control data and maintainer scripts
+# Makes an apt repository of one package and prints its directory: Packages , Release and the .deb. It is the package of one kernel as the node image has it installed, made again: image, modules, control data and maintainer scripts
 # of Debian. Not compressed, since what is inside is. Kept for each image; some seconds.
 # Usage: build.sh DISK_IMAGE RELEASE
 set -euo pipefail
@@ -38,6 +38,8 @@ dpkg-deb --root-owner-group -Znone --build "$tree" "$out/$package.deb" >&2
   echo "Size: $(stat -c %s "$out/$package.deb")"
   echo "SHA256: $(sha256sum "$out/$package.deb" | cut -d ' ' -f 1)"
 } >"$out/Packages"
+# Without one apt asks for each list that there might be, again and again.
+printf 'Date: %s\nSHA256:\n %s %s Packages\n' "$(date -Ru)" "$(sha256sum "$out/Packages" | cut -d ' ' -f 1)" "$(stat -c %s "$out/Packages")" >"$out/Release"
 rm -rf "$tree"
 : >"$out/complete"
 echo "$out"

@@ -8,7 +8,7 @@ import { AGENT_START, BOOT, SOON, apply, assertHealthyKernel, kernelPatch, onlyN
 import type { World } from '../world.ts';
 
 /** Somebody else installs packages: apt's own lock, which ends with the shell. The struct is flock of x86-64 (fcntl(2)). */
-const HOLD_LOCK = `perl -MFcntl -e 'open my $f, ">>", "/var/lib/dpkg/lock-frontend"; fcntl $f, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0) or die; sleep 600' >/dev/null 2>&1 & echo $! >/run/holder; sleep 1`;
+const HOLD_LOCK = `perl -MFcntl -e 'open my $f, ">>", "/var/lib/dpkg/lock-frontend"; my $lock = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0); fcntl $f, F_SETLK, $lock or die; sleep 600' >/dev/null 2>&1 & echo $! >/run/holder; sleep 1`;
 
 interface Failure {
   readonly reason: string;
