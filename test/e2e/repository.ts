@@ -13,6 +13,9 @@ const SOURCES = '/etc/apt/sources.list.d/test.list';
 /** Seconds for dpkg and update-grub under emulation. */
 const DPKG = 300;
 
+/** Nobody answers there. */
+export const DEAD_REPOSITORY = `http://${HOST_SEEN_BY_GUESTS}:9/`;
+
 export const kernelPackage = (world: World): string => `linux-image-${fixedRelease(world)}`;
 
 /** Serves the repository as `serve` gets its address, until that has ended. */
@@ -40,5 +43,5 @@ export async function setRepository(node: Machine, url: string | undefined): Pro
 
 /** As an admin removes it: image, initrd, modules and its entry of the boot loader are gone. */
 export async function removeFixedKernel(world: World, node: Machine): Promise<void> {
-  await node.must(`env DEBIAN_FRONTEND=noninteractive apt-get purge -y -q ${kernelPackage(world)} && ! grep -q ${fixedRelease(world)} /boot/grub/grub.cfg && ! ls /boot/*${fixedRelease(world)}* 2>/dev/null`, DPKG);
+  await node.must(`env DEBIAN_FRONTEND=noninteractive apt-get purge -y -q ${kernelPackage(world)} && rm -f /boot/*${fixedRelease(world)}* && ! grep -q ${fixedRelease(world)} /boot/grub/grub.cfg`, DPKG);
 }
