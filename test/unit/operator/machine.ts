@@ -114,6 +114,11 @@ export class Machine {
     });
   }
 
+  /** Its agent hears that there is no NodeKernel. */
+  forget(): void {
+    this.#staged = undefined;
+  }
+
   get #running(): Parameters<typeof judgeOrder>[1] {
     return { bootID: this.bootID, release: this.release, buildID: 'unknown', rebootID: this.#rebootID };
   }

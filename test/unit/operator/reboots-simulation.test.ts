@@ -1,4 +1,4 @@
-/** Many clusters that boot into a fixed kernel, many orders of events, seeded: leaders that die between two writes, two at once, watches that lag behind, lost answers, power cuts, people who cordon and change their minds. */
+/** Many clusters that boot into a fixed kernel, many orders of events, seeded: leaders that die between two writes, two at once, watches that lag behind, lost answers, power cuts, nodes that are deleted and come again, people who cordon and change their minds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
@@ -25,8 +25,8 @@ interface Turn extends Fate {
   readonly stale: Stale;
 }
 
-/** What happens at a node. Relent: nothing holds its pod any more. */
-type NodeAct = 'Agent' | 'PowerCut' | 'Boot' | 'Kubelet' | 'Cordon' | 'Uncordon' | 'Relent';
+/** What happens at a node. Recordon: a person uncordons it and cordons it again. Relent: nothing holds its pod any more. Delete: its Node is deleted; Collect: and its NodeKernel collected. Register: its kubelet starts anew. */
+type NodeAct = 'Agent' | 'PowerCut' | 'Boot' | 'Kubelet' | 'Cordon' | 'Uncordon' | 'Recordon' | 'Relent' | 'Delete' | 'Collect' | 'Register';
 
 type Step =
   | { readonly kind: 'Lead'; readonly turns: readonly Turn[] }
@@ -57,7 +57,8 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: fc.constant('Lead'), turns: fc.uniqueArray(turn, { minLength: 1, maxLength: 2, selector: ({ index }) => index }) }) },
   atNode(12, 'Agent'),
   atNode(4, 'Boot', 'Kubelet'),
-  atNode(2, 'PowerCut', 'Cordon', 'Uncordon', 'Relent'),
+  atNode(3, 'PowerCut', 'Cordon', 'Uncordon', 'Recordon', 'Relent'),
+  atNode(1, 'Delete', 'Collect', 'Register', 'Register'),
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('Wait'), seconds: fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 1000 })) }) },
   { weight: 1, arbitrary: fc.oneof(fc.record({ kind: fc.constant('Mode'), mode: fc.constantFrom('Apply', 'Plan') }), fc.record({ kind: fc.constant('Retry'), word: fc.constantFrom('a', 'b') }), fc.constant<Step>({ kind: 'Release' })) },
 );
@@ -146,7 +147,14 @@ class Simulation {
       PowerCut: () => !isDown && world.boot(name),
       Cordon: () => world.cordon(name),
       Uncordon: () => world.uncordon(name),
+      Recordon: () => {
+        world.uncordon(name);
+        world.cordon(name);
+      },
       Relent: () => world.relent(name),
+      Delete: () => world.deleteNode(name),
+      Collect: () => world.collect(),
+      Register: () => world.register(name),
     };
     acts[act]();
   }
@@ -175,12 +183,25 @@ class Simulation {
     await this.#go(1, 1);
   }
 
-  /** People want it done and let pods go: it comes to rest, but for nodes that are asked again from time to time. */
+  /** People want it done and let pods go, and all nodes are there: it comes to rest, but for nodes that are asked again from time to time. */
   async settle(): Promise<void> {
     this.setMode('Apply');
-    for (const name of this.names) this.world.relent(name);
+    for (const name of this.names) {
+      this.world.register(name);
+      this.world.relent(name);
+    }
     await this.#go(40 * this.names.length + 20, 30);
     for (let round = 0; round < 60 && !this.#isAtRest(); round += 1) await this.#go(1, 3);
+  }
+
+  /** Nodes that failed are replaced by others of their names, and time goes on. */
+  async replaceFailed(): Promise<void> {
+    for (const name of this.names.filter((each) => this.world.order(each)?.phase === 'Failed')) {
+      this.world.deleteNode(name);
+      this.world.register(name);
+    }
+    await this.#go(20, 30);
+    assert.deepEqual(this.world.violations, []);
   }
 
   #isAtRest(): boolean {
@@ -211,7 +232,7 @@ class Simulation {
   #endsOf(name: string): readonly string[] {
     const { boot, byDefault, hasKernel } = this.world.machine(name);
     const { failureBudget, maxDisruption, onKexecFailure, setDefault } = this.#given;
-    const halted = this.names.filter((each) => this.world.order(each)?.phase === 'Failed').length >= failureBudget;
+    const halted = (this.world.policies.get('workers')?.status?.rebootFailures ?? []).length >= failureBudget;
     const noFirmware = maxDisruption === 'Kexec' || onKexecFailure === 'Block' || (byDefault !== FIXED_RELEASE && !setDefault);
     const isGamble = boot === 'ComesBackByFirmware' || boot === 'ForgetsJournal';
     const ends: readonly (readonly [when: boolean, ends: readonly string[]])[] = [
@@ -222,7 +243,7 @@ class Simulation {
       [boot === 'RefusesKexec' && noFirmware, ['open Refused']],
       [!hasKernel, ['open Refused']],
       // One of its class has failed, and it may not be booted otherwise.
-      [isGamble && noFirmware, ['open -', 'open Parked']],
+      [isGamble && noFirmware, ['open -', 'open Parked', 'open Refused']],
     ];
     return ends.flatMap(([when, each]) => (when ? each : []));
   }
@@ -241,6 +262,7 @@ test('whatever happens, no more nodes are out of service than may be, none goes 
       for (const step of given.steps) await simulation.take(step);
       await simulation.settle();
       simulation.assertRest();
+      await simulation.replaceFailed();
     }),
     { numRuns: RUNS, ...(seed !== undefined && { seed: Number(seed) }) },
   );

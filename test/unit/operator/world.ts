@@ -13,7 +13,9 @@ import type { KubeObject, Resource } from '../../../operator/kube/resources.ts';
 import { readNode, readNodeKernel } from '../../../operator/observe.ts';
 import type { NodeView, View } from '../../../operator/observe.ts';
 import { readBudget, readPod } from '../../../operator/pods.ts';
+import { FIELD_MANAGER } from '../../../operator/labels.ts';
 import { isPublished } from '../../../operator/progress.ts';
+import type { RebootFailure } from '../../../operator/reboots.ts';
 import { limitOf } from '../../../operator/rollout.ts';
 import { NOW, aView } from './builders.ts';
 import { Machine } from './machine.ts';
@@ -50,6 +52,8 @@ export class World {
   readonly kernelPatches = new Map<string, KernelPatch>();
   readonly policies = new Map<string, PatchPolicy>();
   readonly #pods = new Map<string, KubeObject>();
+  /** Failed reboots of nodes that were deleted, as the policies had them then; until there is another word. */
+  #failuresOfDeleted: readonly RebootFailure[] = [];
   /** What must never happen and did. A write that throws may be retried by the operator, so it is kept here. */
   readonly violations: string[] = [];
   #version = 1;
@@ -57,8 +61,31 @@ export class World {
   addNode(name: string, fields: MachineFields & { readonly pods?: PodNature } = {}): void {
     const machine = new Machine(fields);
     this.places.set(name, { machine, pods: fields.pods ?? 'None', startedAt: undefined, isForeign: false, isDisturbed: false, failed: undefined });
-    this.nodes.set(name, this.#stamp({ metadata: { name, uid: `uid-${name}`, labels: {} }, spec: {}, status: statusOf(machine) }));
+    this.register(name);
+  }
+
+  /** Its kubelet starts, and makes the Node unless there is one. */
+  register(name: string): void {
+    if (this.nodes.has(name)) return;
+    const { machine } = this.place(name);
+    this.nodes.set(name, this.#stamp({ metadata: { name, uid: `uid-${name}-${this.#version}`, labels: {} }, spec: {}, status: statusOf(machine) }));
     this.#schedule(name);
+  }
+
+  /** kubectl delete node. The machine runs on; its pods are forgotten. */
+  deleteNode(name: string): void {
+    const uid = this.nodes.get(name)?.metadata.uid;
+    this.nodes.delete(name);
+    for (const pod of this.#podsOn(name)) this.#pods.delete(keyOf(pod.metadata));
+    Object.assign(this.place(name), { isForeign: false, isDisturbed: true, failed: undefined });
+    const told = [...this.policies.values()].flatMap(({ status }) => status?.rebootFailures ?? []);
+    this.#failuresOfDeleted = [...this.#failuresOfDeleted, ...told.filter((failure) => failure.uid === uid)];
+  }
+
+  /** The garbage collector: NodeKernels of Nodes that are gone. */
+  collect(): void {
+    const uids = new Set([...this.nodes.values()].map(({ metadata }) => metadata.uid));
+    for (const [name, { metadata }] of this.nodeKernels) if (!metadata.ownerReferences?.some(({ uid }) => uids.has(uid))) this.nodeKernels.delete(name);
   }
 
   /** What a leader would see that looks now. */
@@ -93,6 +120,8 @@ export class World {
   }
 
   putKernelPatch(kernelPatch: KernelPatch): void {
+    const { retryReboot } = kernelPatch.spec;
+    this.#failuresOfDeleted = this.#failuresOfDeleted.filter((failure) => failure.kernelPatch !== kernelPatch.metadata.name || retryReboot === undefined || retryReboot === failure.retry);
     this.kernelPatches.set(kernelPatch.metadata.name, this.#stamp(kernelPatch));
   }
 
@@ -150,7 +179,8 @@ export class World {
     const before = swapped(this.#objects(resource), { metadata: { name, ...(fields['metadata'] as object) } });
     const { generation = 0 } = before.metadata;
     const merged = merge(before, JSON.parse(JSON.stringify(fields)) as Fields) as KubeObject;
-    const after = this.#put(resource, { ...merged, metadata: { ...merged.metadata, generation: generation + 1 } });
+    const changed = resource.kind === 'Node' ? noted(before, merged, FIELD_MANAGER) : merged;
+    const after = this.#put(resource, { ...changed, metadata: { ...changed.metadata, generation: generation + 1 } });
     if (resource.kind === 'NodeKernel') this.#checkIntent(parsedNodeKernel(before), parsedNodeKernel(after));
     else this.#checkNode(parsedNode(before), parsedNode(after));
     return after;
@@ -178,6 +208,7 @@ export class World {
   /** The scheduler, and the controller of the node's one pod. */
   #schedule(name: string): void {
     const { pods } = this.place(name);
+    if (!this.nodes.has(name)) return;
     const { unschedulable, ready } = this.node(name);
     if (pods === 'None' || unschedulable || !ready || this.#podsOn(name).length > 0) return;
     this.#pods.set(`shop/web-${name}`, aPod(`web-${name}`, { nodeName: name, labels: { app: name } }));
@@ -206,7 +237,8 @@ export class World {
   }
 
   /** Two leaders may have promised the node a slot for orders of theirs: of the two one is published. */
-  #checkBegin(before: NodeKernel, { phase, release, retry }: RebootOrder): void {
+  #checkBegin(before: NodeKernel, order: RebootOrder): void {
+    const { phase, release, retry } = order;
     const { name } = before.metadata;
     const { failed } = this.place(name);
     const [policy] = this.policies.values();
@@ -215,6 +247,13 @@ export class World {
     if (failed?.release === release && (retry === undefined || retry === failed.retry)) this.violations.push(`${name} has failed and is tried again`);
     if (before.status?.kernel.release === release) this.violations.push(`${name} is to boot into the kernel that it has`);
     this.place(name).isDisturbed = false;
+    this.#checkHalt(name, order);
+  }
+
+  #checkHalt(name: string, { release }: RebootOrder): void {
+    const [policy] = this.policies.values();
+    const held = this.#failuresOfDeleted.filter((failure) => failure.release === release);
+    if (policy && held.length >= policy.spec.rollout.failureBudget) this.violations.push(`${name} is to boot into ${release}, which has failed on ${held.map(({ node }) => node).join()}`);
   }
 
   #checkNode(before: NodeView, after: NodeView): void {
@@ -231,7 +270,7 @@ export class World {
       const isLive = spec.kernels.some((entry) => entry.release === machine.release && entry.livePatch !== undefined && machine.loaded.has(entry.livePatch.name));
       if ((isFixed(machine.release) || isLive) && !isFixed(release)) this.violations.push(`${name} goes down into ${release}, which does not have the fix of ${metadata.name}`);
     }
-    if (isDisturbed) return;
+    if (isDisturbed || !this.nodes.has(name)) return;
     const [policy] = this.policies.values();
     if (!this.node(name).unschedulable) this.violations.push(`${name} goes down and is not cordoned`);
     const pods = this.#podsOn(name).map(readPod);
@@ -252,7 +291,8 @@ export class World {
 
   /** The kubelet reports, or is missed. */
   runKubelet(name: string): void {
-    const node = found(this.nodes.get(name));
+    const node = this.nodes.get(name);
+    if (node === undefined) return;
     this.nodes.set(name, this.#stamp({ ...node, status: statusOf(this.machine(name)) }));
     this.#schedule(name);
   }
@@ -262,6 +302,7 @@ export class World {
     const place = this.place(name);
     const { machine } = place;
     const object = this.nodeKernels.get(name);
+    if (!object && !machine.isDown) machine.forget();
     if (!object || machine.nature === 'Silent' || machine.isDown) return;
     const status: NodeKernelStatus = machine.look(parsedNodeKernel(object), this.now, (order) => this.#checkGoesDown(name, order));
     if (status.livePatches.every(({ state }) => state !== 'Loading' && state !== 'Unloading')) place.startedAt = undefined;
@@ -271,14 +312,14 @@ export class World {
 
   /** kubectl cordon. */
   cordon(name: string): void {
-    const { unschedulable, cordonedFor } = this.node(name);
-    if (unschedulable || cordonedFor !== undefined) return;
+    if (!this.nodes.has(name) || this.node(name).unschedulable) return;
     this.place(name).isForeign = true;
     this.#setUnschedulable(name, true);
   }
 
   /** kubectl uncordon. */
   uncordon(name: string): void {
+    if (!this.nodes.has(name)) return;
     this.place(name).isForeign = false;
     this.place(name).isDisturbed = true;
     this.#setUnschedulable(name, false);
@@ -287,7 +328,7 @@ export class World {
 
   #setUnschedulable(name: string, unschedulable: boolean): void {
     const node = found(this.nodes.get(name));
-    this.nodes.set(name, this.#stamp({ ...node, spec: { ...(node['spec'] as object), unschedulable } }));
+    this.nodes.set(name, this.#stamp(noted(node, { ...node, spec: { ...(node['spec'] as object), unschedulable } }, 'kubectl')));
   }
 
   /** Nothing holds the node's pod any more. */
@@ -296,6 +337,13 @@ export class World {
     this.place(name).pods = 'Moves';
     for (const pod of this.#podsOn(name)) if ('deletionTimestamp' in pod.metadata) this.#pods.delete(keyOf(pod.metadata));
   }
+}
+
+/** With the API server's note of who gave the node its cordon. */
+function noted(before: KubeObject, after: KubeObject, manager: string): KubeObject {
+  const isCordoned = readNode(after).unschedulable;
+  if (isCordoned === readNode(before).unschedulable) return after;
+  return { ...after, metadata: { ...after.metadata, managedFields: isCordoned ? [{ manager, fieldsV1: { 'f:spec': { 'f:unschedulable': {} } } }] : [] } as KubeObject['metadata'] };
 }
 
 function statusOf({ release, bootID, isDown, isReady }: Machine): object {
