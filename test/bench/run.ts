@@ -7,6 +7,7 @@ import { agentWeight } from './agent-weight.ts';
 import { applyToActive } from './apply-to-active.ts';
 import { bootLoadCost } from './boot-load.ts';
 import { demoTime } from './demo-time.ts';
+import { drainCost } from './drain.ts';
 import type { Figure } from './figure.ts';
 import { preflightCost } from './preflight.ts';
 
@@ -29,6 +30,7 @@ try {
   print(await preflightCost(world));
   print(await bootLoadCost(world));
   await stopFleet(fleet);
+  print(await drainCost(say));
   // Last: everything is built and saved by then, so the demo is a warm one.
   print(await demoTime(say));
 } finally {

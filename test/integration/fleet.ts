@@ -53,8 +53,10 @@ export class Fleet {
     return (await this.request('GET', `${NODE_KERNELS_PATH}/${name}`)) as NodeKernel;
   }
 
-  async addNode(name: string, release: string, { labels = {}, installedKernels = [release] }: { labels?: Readonly<Record<string, string>>; installedKernels?: readonly string[] } = {}): Promise<void> {
+  /** In service when `ready`; otherwise its kubelet has not reported. */
+  async addNode(name: string, release: string, { labels = {}, installedKernels = [release], ready = false }: { labels?: Readonly<Record<string, string>>; installedKernels?: readonly string[]; ready?: boolean } = {}): Promise<void> {
     await this.request('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } });
+    if (ready) await this.request('PATCH', `/api/v1/nodes/${name}/status`, { status: { conditions: [{ type: 'Ready', status: 'True' }] } });
     this.nodes.set(name, { release, installedKernels, nature: 'Works', bootID: 'b1f0c8a2-0000-4000-8000-000000000001', loaded: new Set(), reported: '' });
   }
 
@@ -107,6 +109,8 @@ export class Fleet {
       state: livePatches[0]?.state ?? 'Idle',
       active: [...node.loaded].join(),
       livePatches,
+      // Made ready at once; none of them goes down.
+      ...(spec.reboot?.phase === 'Staging' && { reboot: { id: spec.reboot.id, state: 'Staged', reason: 'Staged', message: 'all is in place', since: spec.reboot.since } }),
     };
     await this.request('PATCH', `${NODE_KERNELS_PATH}/${metadata.name}/status`, { status });
     this.writes += 1;

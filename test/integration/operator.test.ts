@@ -9,41 +9,22 @@ import type { KernelPatch } from '../../crds/kernelpatch.ts';
 import type { NodeKernel } from '../../crds/nodekernel.ts';
 import type { PatchPolicy } from '../../crds/patchpolicy.ts';
 import { ROOT } from '../cache.ts';
-import { freePorts, startControlPlane } from '../cluster/control-plane.ts';
+import { startControlPlane } from '../cluster/control-plane.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
-import { startDaemon, stopAllDaemons, tailOf } from '../process.ts';
-import type { Daemon } from '../process.ts';
+import { stopAllDaemons, tailOf } from '../process.ts';
 import { waitFor } from '../wait.ts';
 import { Fleet } from './fleet.ts';
+import { NAMESPACE, fetchText, prepareForOperator, startOperator } from './operator.ts';
+import type { Operator } from './operator.ts';
 
 const RELEASE = '6.12.107+deb13-cloud-amd64';
 const FIXED_RELEASE = '6.12.117+deb13-cloud-amd64';
-const NAMESPACE = 'kernelpatch';
 const GROUP = '/apis/kernelpatch.dev/v1alpha1';
 
 const dir = mkdtempSync(join(tmpdir(), 'kernelpatch-operator-'));
 let plane: ControlPlane;
 let fleet: Fleet;
 let operator: Operator;
-
-interface Operator extends Daemon {
-  readonly port: number;
-}
-
-async function startOperator(name: string): Promise<Operator> {
-  const [port = 0] = await freePorts(1);
-  const env = {
-    KUBECONFIG: plane.kubeconfig, POD_NAME: name, POD_NAMESPACE: NAMESPACE, DEPLOYMENT_NAME: 'kernelpatch-operator', AGENT_IMAGE: 'registry/kernelpatch@sha256:1',
-    AGENT_SERVICE_ACCOUNT: 'kernelpatch-agent', METRICS_PORT: String(port),
-  };
-  const daemon = startDaemon(name, [process.execPath, join(ROOT, 'operator/main.ts')], { log: join(dir, `${name}.log`), env });
-  return { ...daemon, port };
-}
-
-async function fetchText(daemon: Operator, path: string): Promise<{ readonly code: number; readonly body: string }> {
-  const response = await fetch(`http://127.0.0.1:${daemon.port}${path}`);
-  return { code: response.status, body: await response.text() };
-}
 
 /** Ready says also that it listens; a leader is ready when it has read the cluster. */
 async function untilReady(daemon: Operator): Promise<void> {
@@ -110,15 +91,12 @@ async function apiWrites(daemon: Operator): Promise<Readonly<Record<string, numb
 
 before(async () => {
   plane = await startControlPlane({ dir, components: 'api' });
-  await plane.mustKubectl(['apply', '--server-side', '-f', join(ROOT, 'crds/generated')]);
-  await plane.mustKubectl(['wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all']);
-  await plane.mustKubectl(['create', 'namespace', NAMESPACE]);
-  await plane.mustKubectl(['create', 'deployment', 'kernelpatch-operator', '-n', NAMESPACE, '--image=registry/kernelpatch']);
+  await prepareForOperator(plane);
   fleet = new Fleet(plane.kubeconfig);
   await fleet.addNode('n1', RELEASE, { labels: { pool: 'a' } });
   await fleet.addNode('n2', RELEASE, { labels: { pool: 'a' } });
   fleet.start();
-  operator = await startOperator('operator-1');
+  operator = await startOperator(plane, dir, 'operator-1');
   await waitFor('operator-1 to lead', { seconds: 30 }, async () => (await isLeader(operator)) || undefined);
   await untilReady(operator);
 });
@@ -310,7 +288,7 @@ test('an operator that is killed and started again in the middle of a rollout ch
   const generations = async () => (await fleet.nodeKernels()).map(({ metadata }) => metadata.generation);
   const unchanged = await generations();
   await operator.stop('SIGKILL');
-  const [second, third] = [await startOperator('operator-2'), await startOperator('operator-3')];
+  const [second, third] = [await startOperator(plane, dir, 'operator-2'), await startOperator(plane, dir, 'operator-3')];
   await Promise.all([untilReady(second), untilReady(third)]);
   operator = await waitFor('one of the standbys to lead', { seconds: 30, every: 100 }, async () => {
     for (const each of [second, third]) if (await isLeader(each)) return each;
