@@ -164,6 +164,8 @@ describe('the reboot of a node', () => {
       failed({ order: anOrder('Rebooting'), report: 'Proven', boot: 'boot-2', ready: false }),
     ].map((order) => [order?.phase, order?.reason]);
     assert.deepEqual(reasons, [['Failed', 'NotBack'], ['Failed', 'NotReady'], ['Failed', 'NotReady']]);
+    const absences = [failed({ order: anOrder('Rebooting'), ready: false }), failed({ order: anOrder('Rebooting'), report: 'GoingDown' }), failed({ order: anOrder('Rebooting'), report: 'Staged' })].map((order) => /: (it .*); look/.exec(order?.message ?? '')?.[1]);
+    assert.deepEqual(absences, ['it went down and has not come back', 'it was told to go down, and is still up', 'it is still up, and its agent does not say why']);
     const unready = failed({ order: anOrder('Staging'), report: 'Staging' });
     assert.deepEqual([unready?.phase, unready?.reason], ['Refused', 'StagingTimedOut'], 'an agent that is not heard of before anybody is disturbed is no failure');
     assert.equal(failed({ order: anOrder('Draining'), report: 'Staged', drain: { kind: 'Draining', message: '' } })?.phase, 'Draining', 'a drain is ended by its own step');
