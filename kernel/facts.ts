@@ -137,10 +137,12 @@ async function readLivePatching(host: Host): Promise<Availability> {
 
 /** A kernel built without kexec has no kexec_load_disabled; a lockdown refuses unsigned images. */
 async function readKexec(host: Host, lockdown: Lockdown): Promise<Availability> {
-  const sysctls = await listOrUnknown(host, '/proc/sys/kernel');
-  if (sysctls === undefined) return 'Unknown';
-  if (!sysctls.some(({ name }) => name === 'kexec_load_disabled')) return 'Unavailable';
   const disabled = await readSwitch(host, '/proc/sys/kernel/kexec_load_disabled');
+  if (disabled === 'unknown') {
+    const sysctls = await listOrUnknown(host, '/proc/sys/kernel');
+    if (sysctls === undefined) return 'Unknown';
+    if (!sysctls.some(({ name }) => name === 'kexec_load_disabled')) return 'Unavailable';
+  }
   if (disabled === 'on' || lockdown === 'integrity' || lockdown === 'confidentiality') return 'Unavailable';
   return disabled === 'off' && lockdown === 'none' ? 'Available' : 'Unknown';
 }

@@ -34,9 +34,10 @@ export interface Host {
   /**
    * Shows a list that the kernel makes up to `visit` in pieces of whole lines, each valid during the call only, so that a list of any size costs one
    * buffer. It is read at once: the kernel gives a page or a line with each read, and thousands of trips to a thread would take longer than the reading.
-   * A device is read to where it would wait. Returns whether the file is there. Throws FileTooLarge, HostUnreadable.
+   * A device is read to where it would wait. Ends when `visit` returns true: it has seen enough. Returns whether the file is there. Throws FileTooLarge,
+   * HostUnreadable.
    */
-  scan(path: string, limitBytes: number, visit: (lines: Buffer) => void): Promise<boolean>;
+  scan(path: string, limitBytes: number, visit: (lines: Buffer) => boolean): Promise<boolean>;
   /** A directory of the node, or undefined when there is none. Throws HostUnreadable. */
   list(path: string): Promise<readonly Entry[] | undefined>;
   /** Where a program of the agent opens a file or directory of the node: with every symbolic link resolved as the node resolves it. undefined: there is none. Throws HostUnreadable. */
@@ -69,7 +70,11 @@ const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ENODEV', 'ENX
 const MAX_SYMLINKS = 40;
 /** More output than insmod and rmmod ever write, and enough of a log. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
-const READ_CHUNK_BYTES = 64 * 1024;
+const CHUNK_BYTES = 64 * 1024;
+/** What one read of a list gives at most: a page, or a record of the kernel log, which has 8 KiB at most and is given whole or not at all. */
+const MAX_PIECE_BYTES = 16 * 1024;
+/** A page: what a file of sysfs or proc has at most, with few exceptions. */
+const SMALL_BYTES = 4096;
 /** Nothing in them is secret, and systemd warns of a unit that not everybody may read. */
 const FILE_MODE = 0o644;
 /** A log that is overwritten faster than it is read is not followed. */
@@ -89,7 +94,8 @@ export function realHost(paths: HostPaths): Host {
       orAbsent(path, async () => (isKernelsOwn(path) ? readNow(join(paths.root, path), path, limitBytes) : readBounded(await resolveInRoot(paths.root, path), path, limitBytes))),
     readStart: (path, bytes) => orAbsent(path, async () => readFirst(await resolveInRoot(paths.root, path), path, bytes)),
     stat: (path) => orAbsent(path, async () => stateOf(await resolveInRoot(paths.root, path), path)),
-    scan: async (path, limitBytes, visit) => (await orAbsent(path, async () => scanLines(await resolveInRoot(paths.root, path), { path, limitBytes, visit }))) ?? false,
+    scan: async (path, limitBytes, visit) =>
+      (await orAbsent(path, async () => scanLines(isKernelsOwn(path) ? join(paths.root, path) : await resolveInRoot(paths.root, path), { path, limitBytes, visit }))) ?? false,
     list: (path) =>
       orAbsent(path, async () => {
         const entries = isKernelsOwn(path) ? readdirSync(join(paths.root, path), { withFileTypes: true }) : await readdir(await resolveInRoot(paths.root, path), { withFileTypes: true });
@@ -163,25 +169,32 @@ async function orUnwritable(path: string, write: () => Promise<void>): Promise<v
  * sixth of what eight trips to a thread do (measured: all facts in 25 ms instead of 150 on an emulated processor).
  */
 function isKernelsOwn(path: string): boolean {
-  return /^\/(sys|proc\/sys)\//.test(normalize(path));
+  return /^\/(sys\/|proc\/sys\/|proc\/[a-z]+$)/.test(normalize(path));
 }
+
+// One each for all that is read at once: a buffer for each file would be garbage outside of the heap, which nothing hurries to collect.
+const page = Buffer.allocUnsafeSlow(SMALL_BYTES);
+const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
 
 function readNow(real: string, path: string, limitBytes: number): Buffer {
   const file = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const chunks: Buffer[] = [];
+    const pieces: Buffer[] = [];
     let total = 0;
     for (;;) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, limitBytes + 1));
-      const bytesRead = readSync(file, buffer);
-      if (bytesRead === 0) return Buffer.concat(chunks, total);
+      const bytesRead = readSync(file, page);
+      if (bytesRead === 0) return Buffer.concat(pieces, total);
       total += bytesRead;
-      if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
-      chunks.push(buffer.subarray(0, bytesRead));
+      if (total > limitBytes) throw tooLarge(path, limitBytes);
+      pieces.push(Buffer.from(page.subarray(0, bytesRead)));
     }
   } finally {
     closeSync(file);
   }
+}
+
+function tooLarge(path: string, limitBytes: number): KernelPatchError {
+  return new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
 }
 
 /**
@@ -231,7 +244,7 @@ async function makeParent(root: string, path: string): Promise<string> {
 }
 
 async function readBounded(resolved: string, path: string, limitBytes: number): Promise<Buffer> {
-  return withFile(resolved, path, (file) => readAll(file, path, limitBytes));
+  return withFile(resolved, path, (file, bytes) => readAll(file, path, { limitBytes, expectedBytes: bytes }));
 }
 
 async function readFirst(resolved: string, path: string, bytes: number): Promise<Buffer> {
@@ -242,11 +255,12 @@ async function readFirst(resolved: string, path: string, bytes: number): Promise
 }
 
 /** O_NONBLOCK: opening a FIFO must not wait for a writer. */
-async function withFile(resolved: string, path: string, read: (file: FileHandle) => Promise<Buffer>): Promise<Buffer> {
+async function withFile(resolved: string, path: string, read: (file: FileHandle, bytes: number) => Promise<Buffer>): Promise<Buffer> {
   const file = await open(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!(await file.stat()).isFile()) throw notRegular(path);
-    return await read(file);
+    const state = await file.stat();
+    if (!state.isFile()) throw notRegular(path);
+    return await read(file, state.size);
   } finally {
     await file.close();
   }
@@ -263,47 +277,55 @@ async function stateOf(resolved: string, path: string): Promise<FileState> {
   return { bytes: Number(size), version: [dev, ino, size, mtimeNs, ctimeNs].join(' ') };
 }
 
-/** Reads to the end instead of trusting the size: files of proc and sysfs say 0 or 4096. */
-async function readAll(file: FileHandle, path: string, limitBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+/** Reads to the end instead of trusting the size: files of proc say 0, and a file may grow. One buffer, where the size was true. */
+async function readAll(file: FileHandle, path: string, { limitBytes, expectedBytes }: { readonly limitBytes: number; readonly expectedBytes: number }): Promise<Buffer> {
+  let buffer = Buffer.allocUnsafe(Math.min(Math.max(expectedBytes, SMALL_BYTES), limitBytes) + 1);
   let total = 0;
   for (;;) {
-    const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, limitBytes + 1)) });
-    if (bytesRead === 0) return Buffer.concat(chunks, total);
+    const { bytesRead } = await file.read(buffer, total, buffer.length - total, null);
+    if (bytesRead === 0) return buffer.subarray(0, total);
     total += bytesRead;
-    if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
-    chunks.push(buffer.subarray(0, bytesRead));
+    if (total > limitBytes) throw tooLarge(path, limitBytes);
+    if (total === buffer.length) buffer = Buffer.concat([buffer], Math.min(2 * total, limitBytes + 1));
   }
 }
 
 interface Scan {
   readonly path: string;
   readonly limitBytes: number;
-  readonly visit: (lines: Buffer) => void;
+  readonly visit: (lines: Buffer) => boolean;
 }
 
 /** One buffer for all: what is behind the last newline moves to the front. A line longer than the buffer is shown in pieces. */
 function scanLines(resolved: string, { path, limitBytes, visit }: Scan): boolean {
   const file = openSync(resolved, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const buffer = Buffer.allocUnsafe(READ_CHUNK_BYTES);
     let kept = 0;
     let total = 0;
     for (;;) {
-      const bytesRead = readOrEnd(file, buffer, kept);
-      if (bytesRead === 0) break;
-      total += bytesRead;
-      if (total > limitBytes) throw new KernelPatchError('FileTooLarge', `${path} is larger than ${limitBytes} bytes`);
-      const filled = kept + bytesRead;
-      const newline = buffer.lastIndexOf(0x0a, filled - 1) + 1;
-      const end = newline === 0 && filled === buffer.length ? filled : newline;
-      if (end > 0) visit(buffer.subarray(0, end));
-      kept = buffer.copy(buffer, 0, end, filled);
+      const filled = fill(file, chunk, kept);
+      if (filled === kept) break;
+      total += filled - kept;
+      if (total > limitBytes) throw tooLarge(path, limitBytes);
+      const newline = chunk.lastIndexOf(0x0a, filled - 1) + 1;
+      const end = newline === 0 && filled === chunk.length ? filled : newline;
+      if (end > 0 && visit(chunk.subarray(0, end))) return true;
+      kept = chunk.copy(chunk, 0, end, filled);
     }
-    if (kept > 0) visit(buffer.subarray(0, kept));
+    if (kept > 0) visit(chunk.subarray(0, kept));
     return true;
   } finally {
     closeSync(file);
+  }
+}
+
+/** Reads behind `offset` until there is no room for another piece or nothing more comes. A visit for each page would cost more than the reading. Returns where it ended. */
+function fill(file: number, buffer: Buffer, offset: number): number {
+  let end = offset;
+  for (;;) {
+    const bytesRead = readOrEnd(file, buffer, end);
+    end += bytesRead;
+    if (bytesRead === 0 || end + MAX_PIECE_BYTES > buffer.length) return end;
   }
 }
 

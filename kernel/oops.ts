@@ -48,6 +48,7 @@ export async function findTraces<T extends Suspect>(host: Host, suspects: readon
   try {
     const there = await host.scan('/dev/kmsg', MAX_LOG_BYTES, (lines) => {
       for (const line of lines.toString('latin1').split('\n')) for (const { reader } of readers) reader.accept(line);
+      return false;
     });
     return there ? new Map(readers.flatMap(({ suspect, reader }) => [...reader.traces.values()].map((trace) => [suspect, trace] as const))) : undefined;
   } catch (error) {

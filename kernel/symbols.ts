@@ -13,6 +13,8 @@ export interface SymbolCounter {
   count(symbol: Symbol): number;
   /** Whether the list had any line. */
   readonly any: boolean;
+  /** Whether the list had every symbol. */
+  readonly all: boolean;
 }
 
 /** A name ends here, or with the line. Clang with LTO gives static functions an ending, and the kernel looks them up without it (kernel/kallsyms.c, cleanup_symbol_name). */
@@ -49,6 +51,9 @@ export function symbolCounter(symbols: readonly Symbol[], column: number): Symbo
     count: (symbol) => counts.get(keyOf(symbol)) ?? 0,
     get any() {
       return any;
+    },
+    get all() {
+      return [...counts.values()].every((count) => count > 0);
     },
   };
 }

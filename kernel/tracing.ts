@@ -27,6 +27,8 @@ const KALLSYMS = '/proc/kallsyms';
 /** Where tracefs is mounted, newest first (Documentation/trace/ftrace.rst). */
 const TRACEFS = ['/sys/kernel/tracing', '/sys/kernel/debug/tracing'] as const;
 const KPROBE_LIST = '/sys/kernel/debug/kprobes/list';
+/** What kallsyms has behind the first symbol of a module, and only there: the kernel's own symbols come first (kernel/kallsyms.c, update_iter_mod). */
+const OF_MODULE = '\t[';
 /** Debian's kernel has 10 MiB with its modules. */
 const MAX_LIST_BYTES = 128 * 1024 * 1024;
 /** The form of enabled_functions (kernel/trace/ftrace.c, t_show): name, [module], (hooks), flags in columns, a tab, who. */
@@ -36,10 +38,11 @@ const ENABLED = /^(\S+)(?: \[(\w+)\])? \(\d+\)([^\t]*)/;
 export async function readFunctions(host: Host, functions: readonly PatchedFunction[], livePatched: ReadonlySet<string>): Promise<FunctionFindings> {
   const symbols = symbolCounter(functions, 2);
   const traceable = symbolCounter(functions, 0);
+  const ofModules = functions.some(({ object }) => object !== 'vmlinux');
   const tracefs = await findTracefs(host);
   const seen = {
-    symbols: await count(host, KALLSYMS, symbols),
-    traceable: tracefs !== undefined && (await count(host, `${tracefs}/available_filter_functions`, traceable)),
+    symbols: await count(host, KALLSYMS, symbols, (lines) => !ofModules && lines.includes(OF_MODULE)),
+    traceable: tracefs !== undefined && (await count(host, `${tracefs}/available_filter_functions`, traceable, () => traceable.all)),
     users: tracefs === undefined ? undefined : await readUsers(host, tracefs, functions),
   };
   return {
@@ -65,12 +68,17 @@ async function findTracefs(host: Host): Promise<string | undefined> {
   return undefined;
 }
 
-async function count(host: Host, path: string, counter: SymbolCounter): Promise<boolean> {
-  return (await look(host, path, (lines) => counter.accept(lines))) && counter.any;
+/** The kernel takes as long for a list as for all other checks together, so none is read further than `isEnough` says. False: it is not there, is empty or can not be read. */
+async function count(host: Host, path: string, counter: SymbolCounter, isEnough: (lines: Buffer) => boolean): Promise<boolean> {
+  const there = await look(host, path, (lines) => {
+    counter.accept(lines);
+    return isEnough(lines);
+  });
+  return there && counter.any;
 }
 
 /** False: it is not there or can not be read. */
-async function look(host: Host, path: string, visit: (lines: Buffer) => void): Promise<boolean> {
+async function look(host: Host, path: string, visit: (lines: Buffer) => boolean): Promise<boolean> {
   try {
     return await host.scan(path, MAX_LIST_BYTES, visit);
   } catch (error) {
@@ -87,6 +95,7 @@ async function readUsers(host: Host, tracefs: string, functions: readonly Patche
       const [, name = '', object = 'vmlinux', flags = ''] = ENABLED.exec(line) ?? [];
       if (/(^| )I( |$)/.test(flags)) held.add(labelOf({ object, name }));
     }
+    return false;
   });
   if (!there) return undefined;
   const users = new Map<string, string>();
@@ -118,6 +127,7 @@ async function matchingLines(host: Host, path: string, pattern: RegExp): Promise
       const match = pattern.exec(line)?.[1];
       if (match !== undefined && found.length < MAX_USERS) found.push(match);
     }
+    return found.length === MAX_USERS;
   });
   return found;
 }

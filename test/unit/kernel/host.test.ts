@@ -106,18 +106,50 @@ test('a file is shown in pieces of whole lines, whatever its size', async () => 
   const lines = Array.from({ length: 30_000 }, (_, index) => `${index} ${'x'.repeat(index % 90)}`);
   writeFileSync(join(root, 'lines'), `${lines.join('\n')}\nlast without newline`);
   const seen: string[] = [];
-  assert.equal(await host.scan('/lines', 10_000_000, (piece) => seen.push(piece.toString())), true);
+  assert.equal(await host.scan('/lines', 10_000_000, (piece) => seen.push(piece.toString()) === 0), true);
   assert.ok(seen.length > 10);
   assert.deepEqual(seen.join('').split('\n'), [...lines, 'last without newline']);
   assert.ok(seen.slice(0, -1).every((piece) => piece.endsWith('\n')));
   assert.equal(await host.scan('/none', 100, () => assert.fail()), false);
-  await assert.rejects(host.scan('/lines', 1000, () => undefined), (error) => codeOf(error) === 'FileTooLarge');
+  await assert.rejects(host.scan('/lines', 1000, () => false), (error) => codeOf(error) === 'FileTooLarge');
+});
+
+test('nothing is shown any more to who has seen enough', async () => {
+  writeFileSync(join(root, 'enough'), 'line\n'.repeat(100_000));
+  let pieces = 0;
+  assert.equal(await host.scan('/enough', 10_000_000, () => ++pieces === 2), true);
+  assert.equal(pieces, 2);
+});
+
+test('a list of the kernel, which gives a page at a time, is shown in larger pieces', async () => {
+  const seen: number[] = [];
+  await realHost({ root: '/', stagingDirectory }).scan('/proc/kallsyms', 128 * 1024 * 1024, (piece) => seen.push(piece.length) === 0);
+  assert.ok(seen.length > 2 && seen.slice(0, -1).every((bytes) => bytes > 32 * 1024), String(seen));
+});
+
+test('a file is read to its end whatever it says of its size: proc says nothing', async () => {
+  const bytes = Buffer.alloc(300_000, 'large');
+  writeFileSync(join(root, 'large'), bytes);
+  assert.deepEqual(await host.read('/large', 1_000_000), bytes);
+  const maps = await realHost({ root: '/', stagingDirectory }).read(`/proc/${process.pid}/maps`, 1_000_000);
+  assert.ok((maps?.length ?? 0) > 4096 && maps?.toString('latin1').endsWith('\n'));
+});
+
+test('what was read at once stays what it was when the next file is read', async () => {
+  mkdirSync(join(root, 'proc'));
+  for (const name of ['one', 'two']) writeFileSync(join(root, 'proc', name), name.repeat(3000));
+  const [one, two] = [await host.read('/proc/one', 10_000), await host.read('/proc/two', 10_000)];
+  assert.deepEqual([one?.toString(), two?.toString()], ['one'.repeat(3000), 'two'.repeat(3000)]);
+  await assert.rejects(host.read('/proc/one', 8999), (error) => codeOf(error) === 'FileTooLarge');
 });
 
 test('a line longer than the buffer is shown in pieces', async () => {
   writeFileSync(join(root, 'long'), `${'y'.repeat(200_000)}\nz\n`);
   let total = '';
-  await host.scan('/long', 1_000_000, (piece) => { total += piece.toString(); });
+  await host.scan('/long', 1_000_000, (piece) => {
+    total += piece.toString();
+    return false;
+  });
   assert.equal(total, `${'y'.repeat(200_000)}\nz\n`);
 });
 

@@ -98,6 +98,34 @@ test('what is not mounted or can not be read is unknown, and said', async () => 
   assert.match(blind.unchecked.join(), /kallsyms can not be read/);
 });
 
+test('no list is read further than it can tell anything', async () => {
+  const { host } = aMachine();
+  const shown: Readonly<Record<string, readonly string[]>> = { '/proc/kallsyms': KALLSYMS, '/sys/kernel/tracing/available_filter_functions': FILTER };
+  const read: string[] = [];
+  const byLine: Host['scan'] = async (path, limitBytes, visit) => {
+    if (shown[path] === undefined) return host.scan(path, limitBytes, visit);
+    for (const line of shown[path]) {
+      read.push(line);
+      if (visit(Buffer.from(`${line}\n`))) break;
+    }
+    return true;
+  };
+  const lineByLine = { host: { ...host, scan: byLine } };
+  const [firstOfModules] = KALLSYMS.flatMap((line, index) => (line.includes('[') ? [index] : []));
+  await look(lineByLine, 'lto_function');
+  assert.deepEqual(read.splice(0), [...KALLSYMS.slice(0, (firstOfModules ?? 0) + 1), ...FILTER.slice(0, 2)]);
+  await look(lineByLine, 'nft_init', 'nf_tables');
+  assert.deepEqual(read.splice(0), [...KALLSYMS, ...FILTER]);
+  await look(lineByLine, 'show_it');
+  assert.equal(read.filter((line) => FILTER.includes(line)).length, FILTER.length);
+});
+
+test('a second function of the name is counted wherever the kernel has it', async () => {
+  const machine = aMachine();
+  machine.set('/proc/kallsyms', [...KALLSYMS.slice(0, 6), 'ffffffff82000000 d version_proc_show', ...KALLSYMS.slice(6)].join('\n'));
+  assert.equal((await look(machine, 'version_proc_show')).symbols, 2);
+});
+
 test('an empty list is unknown, not a kernel without functions', async () => {
   const machine = aMachine();
   machine.files.set('/proc/kallsyms', Buffer.alloc(0));
