@@ -1,14 +1,24 @@
 /**
  * Writes dist/operator.cjs and dist/agent.cjs: the two programs, each with all it needs in one file. Bundled and without white space the
- * agent starts in 71 ms at 61 MiB instead of 350 ms at 81 MiB. Names are kept, so that stack traces say where. Beside them are the files
+ * agent starts in 71 ms at 61 MiB instead of 350 ms at 81 MiB. Names are not shortened, so that stack traces say where. Beside them are the files
  * that the agent installs on its node.
  */
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import type { Plugin } from 'esbuild';
 
 const ROOT = import.meta.dirname;
 const PROGRAMS = { operator: 'operator/main.ts', agent: 'daemonset/main.ts' };
+
+/** What prom-client has for summaries and a process's own metrics and pino for threads: nobody calls it, and it would cost the agent 0.6 MiB. */
+const unused: Plugin = {
+  name: 'unused',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(@opentelemetry\/api|tdigest|thread-stream)$/ }, ({ path }) => ({ path, namespace: 'unused' }));
+    onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }));
+  },
+};
 
 await rm(join(ROOT, 'dist'), { recursive: true, force: true });
 const { metafile } = await build({
@@ -21,7 +31,7 @@ const { metafile } = await build({
   target: 'node24',
   format: 'cjs',
   minifyWhitespace: true,
-  keepNames: true,
+  plugins: [unused],
   // The licences of the bundled packages, in a file beside each program.
   legalComments: 'external',
   logLevel: 'warning',

@@ -55,6 +55,6 @@ async function bundled(world: World, sha256: string): Promise<string> {
 
 /** Seconds of each round, in the mount namespace and with the flags of the agent. */
 async function timeChecks(node: Machine): Promise<readonly number[]> {
-  const output = await node.must(`${FIND_AGENT}; nsenter -t $pid -m -- node --jitless --max-semi-space-size=1 /host${PROGRAM}`, 120);
+  const output = await node.must(`${FIND_AGENT}; nsenter -t $pid -m -- $(tr '\\0' '\\n' </proc/$pid/cmdline | grep -v agent.cjs) /host${PROGRAM}`, 120);
   return output.trim().split('\n').map(Number);
 }
