@@ -45,13 +45,15 @@ is_before() { # SECOND
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
+# Sets sum.
 checksum() { # TEXT
-  sum=$(printf %s "$1" | sha256sum) && printf %.16s "$sum"
+  sum=$(printf %s "$1" | sha256sum) || return
+  sum=${sum%"${sum#????????????????}"}
 }
 
 # The record is durable; it fails when it is not.
 record() { # JSON
-  sum=$(checksum "$1") && printf '%s %s\n' "$sum" "$1" >>"$journal" && sync "$journal" "$misc"
+  checksum "$1" && printf '%s %s\n' "$sum" "$1" >>"$journal" && sync "$journal" "$misc"
 }
 
 # The journal is not there, or consists of whole records. What is appended behind a torn one, or behind NUL bytes, would not be read.
@@ -59,7 +61,8 @@ is_whole() {
   [ -e "$journal" ] || return 0
   bytes=0
   while IFS= read -r line; do
-    [ "$(checksum "${line#* }")" = "${line%% *}" ] || return 1
+    checksum "${line#* }" || return
+    [ "$sum" = "${line%% *}" ] || return
     bytes=$((bytes + ${#line} + 1))
   done <"$journal"
   [ "$bytes" -eq "$(wc -c <"$journal")" ]
@@ -173,7 +176,9 @@ load() { # SHA256 NAME BUILD_ID WORD
 # The kernel has this build id: another build of one release is another kernel.
 is_build() { # BUILD_ID
   [ "$1" != unknown ] || return 0
-  case $(od -An -v -tx1 "$root/sys/kernel/notes" | tr -d ' \n') in
+  notes=''
+  for byte in $(od -An -v -tx1 "$root/sys/kernel/notes"); do notes=$notes$byte; done
+  case $notes in
   *"474e5500$1"*) ;;
   *) return 1 ;;
   esac
