@@ -111,7 +111,7 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
   return {
     async list(signal) {
       const body = await readBody(await call({ method: 'GET', path: `${collection}?${selection.toString()}`, ...(signal && { signal }) }));
-      const { items, metadata } = parse(List, body);
+      const { items, metadata } = parse(List, () => JSON.parse(body));
       const object = items.find((item) => item.metadata.name === nodeName);
       return { object: object && nodeKernelOf(object), resourceVersion: metadata.resourceVersion };
     },
@@ -175,9 +175,9 @@ async function* readLines(response: IncomingMessage): AsyncGenerator<string> {
   }
 }
 
-function parse<T extends z.ZodMiniType>(schema: T, text: string): z.infer<T> {
+function parse<T extends z.ZodMiniType>(schema: T, read: () => unknown): z.infer<T> {
   try {
-    return z.parse(schema, JSON.parse(text));
+    return z.parse(schema, read());
   } catch (error) {
     throw new KernelPatchError('ApiGarbled', `an answer can not be understood: ${error instanceof Error ? error.message : String(error)}`, error);
   }
@@ -191,15 +191,15 @@ function nodeKernelOf({ metadata, spec, status }: z.infer<typeof Item>): NodeKer
 
 /** undefined: a bookmark, or a type that a later API server may have. */
 function parseEvent(line: string): WatchEvent | undefined {
-  const { type, object } = parse(Event, line);
+  const { type, object } = parse(Event, () => JSON.parse(line));
   switch (type) {
     case 'ADDED':
     case 'MODIFIED':
-      return { type: 'Changed', object: nodeKernelOf(parse(Item, JSON.stringify(object))) };
+      return { type: 'Changed', object: nodeKernelOf(parse(Item, () => object)) };
     case 'DELETED':
       return { type: 'Deleted' };
     case 'ERROR': {
-      const { code, message } = parse(Status, JSON.stringify(object));
+      const { code, message } = parse(Status, () => object);
       throw new KernelPatchError(codeOfStatus(code), `the watch was ended with ${code}: ${message ?? ''}`);
     }
     default:
