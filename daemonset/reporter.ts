@@ -10,10 +10,10 @@ import type { AgentMetrics } from './metrics.ts';
 export type Progress = 'None' | 'LivePatches' | 'Reboot';
 
 /**
- * An intermediate state is worth a write to the API server only when somebody could see it: 1 s. A node that stages a kernel or goes down does so because its order says so, which is there to be seen, and needs some seconds for either: 15 s is
+ * An intermediate state is worth a write to the API server only when it stays. 2 s: a load whose transition ends with the kernel's second try, a second after the first, is over by then. A node that stages a kernel or goes down does so because its order says so, which is there to be seen, and needs some seconds for either: 15 s is
  * news.
  */
-const TOLD_AFTER_MILLISECONDS: Readonly<Record<Progress, number>> = { None: 0, LivePatches: 1000, Reboot: 15_000 };
+const TOLD_AFTER_MILLISECONDS: Readonly<Record<Progress, number>> = { None: 0, LivePatches: 2000, Reboot: 15_000 };
 const FIRST_RETRY_MILLISECONDS = 1000;
 /** The API server's outage ends for all nodes at once: late enough not to press it, soon enough for the operator's 10 minutes. */
 const LAST_RETRY_MILLISECONDS = 30_000;

@@ -61,6 +61,17 @@ test('a wanted live patch is loaded, seen active and reported with one write', a
   assert.equal(node.machine.staged.size, 0);
 });
 
+test('a transition that ends with the second try of the kernel is reported with one write too', async () => {
+  await using node = aNode();
+  node.machine.behaviours.set('livepatch_fix', { transitionMilliseconds: 1100 });
+  node.start();
+  await node.settle();
+  const before = node.writes.length;
+  node.want([aWanted()]);
+  await node.settle();
+  assert.deepEqual(node.writes.slice(before).map(({ state }) => state), ['Active']);
+});
+
 test('a transition of several seconds is shown while it lasts', async () => {
   await using node = aNode();
   node.machine.behaviours.set('livepatch_fix', { transitionMilliseconds: 16_800 });
