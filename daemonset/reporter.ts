@@ -10,8 +10,8 @@ import type { AgentMetrics } from './metrics.ts';
 export type Progress = 'None' | 'LivePatches' | 'Reboot';
 
 /**
- * An intermediate state is worth a write to the API server only when it stays. 2 s: a load whose transition ends with the kernel's second try, a second after the first, is over by then. A node that stages a kernel or goes down does so because its order says so, which is there to be seen, and needs some seconds for either: 15 s is
- * news.
+ * An intermediate state is worth a write to the API server only when it stays. 2 s: a load whose transition ends with the kernel's second try, a second after the first, is over by then.
+ * 15 s: a node that stages a kernel or goes down does so because its order says so, which is there to be seen, and needs some seconds for either.
  */
 const TOLD_AFTER_MILLISECONDS: Readonly<Record<Progress, number>> = { None: 0, LivePatches: 2000, Reboot: 15_000 };
 const FIRST_RETRY_MILLISECONDS = 1000;

@@ -22,7 +22,10 @@ interface Mount {
 /** Of the mounts that have the directory below them the one of the longest path has it, the last of those. */
 export async function findGrubWriteObstacle(host: Host, directory: string): Promise<Obstacle | undefined> {
   const mounts: Mount[] = [];
-  await host.scan(MOUNTS, MAX_MOUNTS_BYTES, (lines) => mounts.push(...mountsOf(lines.toString('utf8'), directory)));
+  await host.scan(MOUNTS, MAX_MOUNTS_BYTES, (lines) => {
+    mounts.push(...mountsOf(lines.toString('utf8'), directory));
+    return true;
+  });
   const mount = mounts.reduce<Mount | undefined>((best, each) => (best === undefined || each.point.length >= best.point.length ? each : best), undefined);
   if (mount !== undefined && FILE_SYSTEMS.has(mount.fileSystem) && !VOLUME.test(mount.source)) return undefined;
   const where = mount === undefined ? `where ${directory} is mounted can not be read` : `${directory} is on ${mount.source} (${mount.fileSystem})`;
