@@ -17,6 +17,9 @@ const releaseOf = (description: string) => z.string().check(z.maxLength(64), z.r
 /** The reason of action None where the running kernel has the fix; with any other reason it never had the vulnerability. */
 export const KERNEL_FIXED = 'KernelFixed';
 
+/** The reason of a live patch that is Refused since the node can not tell whether it is still meant: the operator decides anew. */
+export const STALE_INTENT = 'StaleIntent';
+
 const cveId = () => z.string().check(z.maxLength(24));
 
 const liftQuarantine = () => z.string().check(z.minLength(1), z.maxLength(64), doc("liftQuarantine is the KernelPatch's word by which quarantines of this file are lifted, if any."));
@@ -134,11 +137,19 @@ const UNDER_WAY: ReadonlySet<RebootPhase> = new Set(['Staging', 'Draining', 'Reb
 /** The node may be out of service, or is about to be. */
 export const isActive = (order: RebootOrder | undefined): order is RebootOrder => order !== undefined && UNDER_WAY.has(order.phase);
 
+const Start = z
+  .object({
+    bootID: z.string().check(z.maxLength(64), doc('bootID is the boot of the node that this was decided on, or unknown. In a later one only what the node had before is loaded.')),
+    notAfter: instant('notAfter', 'notAfter is when a load that was not begun in this boot is not begun any more, RFC 3339.'),
+  })
+  .check(doc('start is until when the loads of livePatches may be begun: as long as the node holds the slot under which they were published.'));
+
 export const NodeKernelSpec = z
   .object({
     plan: z.optional(Plan),
     loadAtBoot: z.optional(z.boolean().check(doc("loadAtBoot is the policy's livePatch.atBoot: the node loads its active live patches at its next boot by itself. Absent is false."))),
     livePatches: z.optional(z.array(WantedLivePatch).check(z.maxLength(64), doc('livePatches are to be loaded or absent, in this order: none is begun before those in front of it have come to an end. In mode Plan there is none.', { listMapKeys: ['name'] }))),
+    start: z.optional(Start),
     reboot: z.optional(RebootOrder),
   })
   .check(doc("The operator's intent for this node."));

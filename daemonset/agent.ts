@@ -7,7 +7,7 @@ import { isActive } from '../crds/nodekernel.ts';
 import type { NodeKernel, NodeKernelStatus } from '../crds/nodekernel.ts';
 import { makeBootLayoutReader } from '../kernel/boot/layout.ts';
 import type { BootLayout } from '../kernel/boot/layout.ts';
-import { codeOf } from '../kernel/errors.ts';
+import { KernelPatchError, codeOf } from '../kernel/errors.ts';
 import { readFacts } from '../kernel/facts.ts';
 import type { KernelFacts } from '../kernel/facts.ts';
 import { readKpatchUtility } from '../kernel/kpatch.ts';
@@ -18,9 +18,11 @@ import type { BootFiles } from './boot/install.ts';
 import { makeBootKeeper } from './boot/keep.ts';
 import { decide, pickEffect } from './decide.ts';
 import type { Entry } from './decide.ts';
+import { hear, isSameIntent, refuseStale } from './freshness.ts';
+import type { Heard } from './freshness.ts';
 import { makeJournal } from './journal.ts';
 import type { Memory } from './memory.ts';
-import { recall } from './memory.ts';
+import { UNCONFIRMED, recall, told } from './memory.ts';
 import type { AgentMetrics } from './metrics.ts';
 import { ownedOf } from './ownership.ts';
 import { makeRebootKeeper } from './reboot/keep.ts';
@@ -29,8 +31,9 @@ import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
 import type { Progress } from './reporter.ts';
 import { identityOf, lookAgainIn } from './rules.ts';
+import type { EntryView } from './rules.ts';
 import { runStep } from './run.ts';
-import type { Machine } from './run.ts';
+import type { Confirm, Machine } from './run.ts';
 import { makeStallWatch } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import { wakeable } from './wake.ts';
@@ -42,6 +45,8 @@ export interface AgentOptions {
   readonly machine: Omit<Machine, 'journal'>;
   /** Writes the status of this node's NodeKernel. Throws KernelPatchError. */
   readonly writeStatus: (status: NodeKernelStatus) => Promise<void>;
+  /** The NodeKernel as the API server has it now, and no cache. Throws KernelPatchError. */
+  readonly readIntent: () => Promise<NodeKernel | undefined>;
   /** Asked at the end: whether the product goes from this node, and not only this agent. */
   readonly isRemoved: () => Promise<boolean>;
   readonly bootFiles: BootFiles;
@@ -59,7 +64,7 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock }, writeStatus, readIntent, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
@@ -70,6 +75,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
   let object: NodeKernel | undefined;
+  let heard: Heard | undefined;
   /** There is no object: what the last answer of the API server said. */
   let unwanted = false;
   let facts: { readonly kernel: KernelFacts; readonly kpatch: KpatchUtility; readonly at: number } | undefined;
@@ -114,11 +120,36 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
     metrics.observe(status);
     const offerAgain = await reporter.offer(status, progressOf(entries, reboot), isActive(current.spec.reboot));
     const due = pickEffect(entries, reboot.holds);
-    if (due !== undefined) return carryOut(due);
+    if (due !== undefined) return carryOut(due, (view) => confirm(current, view, bootID));
     // The order may have been taken back while the report was written.
     if (reboot.due) return object === current ? carryOutReboot(reboot) : 0;
     const waits = entries.map(({ view, step }) => lookAgainIn(view, step) ?? Infinity);
     return Math.min(FACTS_MILLISECONDS, offerAgain, reboot.lookAgainIn, ...waits);
+  }
+
+  function accept(next: NodeKernel | undefined): void {
+    if (next?.metadata.uid !== object?.metadata.uid) reporter.assume(next?.status);
+    if (next !== undefined) heard = hear(heard, next.metadata);
+    const anew = object === undefined || !isSameIntent(object, next);
+    memories = memories && new Map([...memories].map(([name, memory]) => [name, told(memory, anew)]));
+    object = next;
+    unwanted = next === undefined;
+    wake.up();
+  }
+
+  /** A load is begun on what the API server says now, and not on what it said when it was last heard. When that is something else, it is decided anew. */
+  async function confirm(decidedOn: NodeKernel, view: EntryView, bootID: string): ReturnType<Confirm> {
+    try {
+      const now = await readIntent();
+      if (!isSameIntent(decidedOn, now)) {
+        accept(now);
+        throw new KernelPatchError('IntentChanged', `the intent has changed, and the load of ${view.wanted.name} is decided anew`);
+      }
+    } catch (error) {
+      if (codeOf(error) === undefined || codeOf(error) === 'IntentChanged') throw error;
+      return { reason: UNCONFIRMED, message: `${view.wanted.name} waits until the API server says that it is still wanted: ${(error as Error).message}` };
+    }
+    return refuseStale(decidedOn, view, heard, { bootID, date: clock.now() });
   }
 
   /** What was installed is in the very next report. */
@@ -131,10 +162,10 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   }
 
   /** After a step that was just begun the kernel is looked at again at once; a repeated or refused one waits for a poll's pause. */
-  async function carryOut({ view, step }: Entry): Promise<number> {
+  async function carryOut({ view, step }: Entry, confirmed: Confirm): Promise<number> {
     const pause = lookAgainIn(view, step) ?? 0;
     try {
-      const memory = await runStep(machine, view, step);
+      const memory = await runStep(machine, view, step, confirmed);
       memories = new Map(memories).set(view.wanted.name, memory);
       if (memory.unchecked !== view.memory.unchecked && memory.unchecked.length > 0) log.warn({ livePatch: view.wanted.name, unchecked: memory.unchecked }, 'live patch was loaded without these checks');
       metrics.count(step.name, memory.failure === undefined ? 'ok' : 'failed');
@@ -167,12 +198,7 @@ export function createAgent({ machine: { host, clock }, writeStatus, isRemoved, 
   }
 
   return {
-    accept(next) {
-      if (next?.metadata.uid !== object?.metadata.uid) reporter.assume(next?.status);
-      object = next;
-      unwanted = next === undefined;
-      wake.up();
-    },
+    accept,
     async run(signal) {
       await host.clearStage();
       signal.addEventListener('abort', () => wake.up());

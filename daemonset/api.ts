@@ -120,7 +120,7 @@ export function createApi({ baseURL, caFile, tokenFile, nodeName }: ApiOptions, 
       const response = await call({ method: 'GET', path: `${collection}?${selection.toString()}&${query.toString()}`, signal });
       response.socket.setTimeout(patience.watchMilliseconds);
       for await (const line of readLines(response)) {
-        const event = parseEvent(line);
+        const event = parseEvent(line, nodeName);
         if (event !== undefined) yield event;
       }
     },
@@ -189,14 +189,22 @@ function nodeKernelOf({ metadata, spec, status }: z.infer<typeof Item>): NodeKer
   return { metadata: metadata as ObjectMeta, spec, ...(data && { status: data }) };
 }
 
+/** Throws ApiGarbled for the intent of another node, which was not asked for. */
+function parseOwn(object: object, nodeName: string): z.infer<typeof Item> {
+  const item = parse(Item, () => object);
+  if (item.metadata.name !== nodeName) throw new KernelPatchError('ApiGarbled', `the watch of NodeKernel ${nodeName} has told of ${item.metadata.name}`);
+  return item;
+}
+
 /** undefined: a bookmark, or a type that a later API server may have. */
-function parseEvent(line: string): WatchEvent | undefined {
+function parseEvent(line: string, nodeName: string): WatchEvent | undefined {
   const { type, object } = parse(Event, () => JSON.parse(line));
   switch (type) {
     case 'ADDED':
     case 'MODIFIED':
-      return { type: 'Changed', object: nodeKernelOf(parse(Item, () => object)) };
+      return { type: 'Changed', object: nodeKernelOf(parseOwn(object, nodeName)) };
     case 'DELETED':
+      parseOwn(object, nodeName);
       return { type: 'Deleted' };
     case 'ERROR': {
       const { code, message } = parse(Status, () => object);

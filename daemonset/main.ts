@@ -42,6 +42,7 @@ async function main(config: Config): Promise<void> {
   const agent = createAgent({
     machine: { host, clock },
     writeStatus: (status) => api.patchStatus(status),
+    readIntent: async () => (await api.list()).object,
     isRemoved: () => isRemoved(api, clock, log),
     bootFiles: { loader: bootFile('load.sh'), unit: bootFile('kernelpatch-boot.service') },
     agentVersion: packageJson.version,

@@ -2,6 +2,7 @@
  * What the agent remembers of one wanted live patch between two looks at the kernel. Losing it is safe: where the patch stands is always
  * read from the kernel again, and the count of attempts comes back from the status that was reported. Pure.
  */
+import { STALE_INTENT } from '../crds/nodekernel.ts';
 import type { NodeKernelStatus, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { Failure } from '../kernel/errno.ts';
 import type { Step, StepName } from './steps.ts';
@@ -37,7 +38,12 @@ export interface Memory {
   readonly fileBuildID: string | undefined;
   /** It was seen complete since it was loaded: what is not patched now came later. */
   readonly verified: boolean;
+  /** The file was active in an earlier boot. */
+  readonly hadBefore: boolean;
 }
+
+/** Why a load waits: nobody says whether it is still wanted. */
+export const UNCONFIRMED = 'Unconfirmed';
 
 /** The transition has ended and all that is there is patched. */
 export const ACTIVE = 'Active';
@@ -62,6 +68,7 @@ function forgetAll(wanted: WantedLivePatch): Memory {
     unchecked: [],
     fileBuildID: undefined,
     verified: false,
+    hadBefore: false,
   };
 }
 
@@ -69,18 +76,18 @@ function forgetAll(wanted: WantedLivePatch): Memory {
 export function memoryFor(wanted: WantedLivePatch, earlier: Memory | undefined): Memory {
   const fresh = forgetAll(wanted);
   if (earlier === undefined || earlier.intent === fresh.intent) return earlier ?? fresh;
-  return earlier.sha256 === wanted.sha256 ? { ...fresh, fileBuildID: earlier.fileBuildID, verified: earlier.verified } : fresh;
+  return earlier.sha256 === wanted.sha256 ? { ...fresh, fileBuildID: earlier.fileBuildID, verified: earlier.verified, hadBefore: earlier.hadBefore } : fresh;
 }
 
 /**
  * What a restarted agent knows from its last report. Attempts and a final failure count only for the same generation: the report does not
- * say more of the intent than the digest. Another boot id means another kernel state, so nothing counts.
+ * say more of the intent than the digest. Another boot id means another kernel state, of which only counts what was active.
  */
 export function recall(wanted: WantedLivePatch, status: NodeKernelStatus | undefined, generation: number, bootID: string): Memory {
   const fresh = forgetAll(wanted);
-  if (status === undefined || status.bootID !== bootID || bootID === 'unknown') return fresh;
-  const report = status.livePatches.find(({ name, sha256 }) => name === wanted.name && sha256 === wanted.sha256);
-  if (report === undefined) return fresh;
+  const report = status?.livePatches.find(({ name, sha256 }) => name === wanted.name && sha256 === wanted.sha256);
+  if (status === undefined || report === undefined || bootID === 'unknown') return fresh;
+  if (status.bootID !== bootID) return { ...fresh, hadBefore: report.state === 'Active' };
   const verified = report.state === 'Active' || report.reason === OBJECT_UNPATCHED;
   if (status.observedGeneration !== generation) return { ...fresh, verified };
   const failure = report.state === 'Failed' && !verified ? { reason: report.reason, message: report.message, retry: false, at: 0 } : undefined;
@@ -122,4 +129,10 @@ export function refused(memory: Memory, refusal: { readonly reason: string; read
 
 export function identified(memory: Memory, fileBuildID: string): Memory {
   return { ...memory, fileBuildID, refusal: undefined };
+}
+
+/** The API server has told of the intent: a load that waits for that is looked at again at once. `anew`: it is another one than before. */
+export function told(memory: Memory, anew: boolean): Memory {
+  const reason = memory.refusal?.reason;
+  return reason === UNCONFIRMED || (anew && reason === STALE_INTENT) ? { ...memory, refusal: undefined } : memory;
 }

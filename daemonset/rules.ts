@@ -10,7 +10,7 @@ import { findUnpatched, isPatched, phaseOf } from '../kernel/patches.ts';
 import type { ForeignLivePatch } from '../kernel/preflight.ts';
 import { guarded } from './guards.ts';
 import type { Memory } from './memory.ts';
-import { ACTIVE, OBJECT_UNPATCHED } from './memory.ts';
+import { ACTIVE, OBJECT_UNPATCHED, UNCONFIRMED } from './memory.ts';
 import { STEPS } from './steps.ts';
 import type { Step, StepState } from './steps.ts';
 
@@ -121,7 +121,7 @@ const inProgress = ({ wanted, memory }: EntryView): StepState => (wanted.desired
 
 function load(view: EntryView): Step {
   const { refusal, attempts } = view.memory;
-  if (refusal !== undefined) return { name: 'Load', state: 'Refused', reason: refusal.reason, message: refusal.message };
+  if (refusal !== undefined && refusal.reason !== UNCONFIRMED) return { name: 'Load', state: 'Refused', reason: refusal.reason, message: refusal.message };
   return { name: 'Load', state: attempts === 0 ? 'Pending' : 'Loading', reason: 'Loading', message: `${view.wanted.hostPath} is given to the kernel` };
 }
 
@@ -249,6 +249,11 @@ const refusedLately: Guard = ({ memory, now }) => {
   return refuse(refusal.reason, refusal.message);
 };
 
+const unconfirmed: Guard = ({ memory: { refusal }, now }) => {
+  if (refusal?.reason !== UNCONFIRMED || now - refusal.at >= RECHECK_SECONDS * 1000) return undefined;
+  return { name: 'AwaitConfirmation', state: 'Pending', reason: refusal.reason, message: refusal.message };
+};
+
 const irreversible: Guard = ({ wanted }) =>
   wanted.reversible ? undefined : refuse('NotReversible', `${wanted.name} is withdrawn and not reversible: it stays until this node boots again`);
 
@@ -282,7 +287,7 @@ const removeLeftover = guarded([notOurs, givenUp, pausing], remove);
 
 const RULES: Readonly<Record<WantedLivePatch['desired'], Readonly<Record<Phase, Rule>>>> = {
   Loaded: {
-    Gone: guarded([quarantined, replaced, regressing, givenUp, displaced, sparing, pausing, refusedLately, notAlone], load),
+    Gone: guarded([quarantined, replaced, regressing, givenUp, displaced, sparing, pausing, unconfirmed, refusedLately, notAlone], load),
     Coming: guarded([givenUp], awaitModule),
     Enabling: guarded([notOurs, givenUp], awaitTransition),
     Enabled: guarded([notOurs, quarantined], verify),
@@ -325,7 +330,7 @@ const LONGEST_POLL_MILLISECONDS = 1000;
 export function lookAgainIn(view: EntryView, step: Step): number | undefined {
   const { memory, now } = view;
   if (step.name === 'AwaitRetry') return Math.max(retryAt(view) - now, 0);
-  if (step.name === 'Refuse' && memory.refusal !== undefined && now < memory.refusal.at + RECHECK_SECONDS * 1000) {
+  if ((step.name === 'Refuse' || step.name === 'AwaitConfirmation') && memory.refusal !== undefined && now < memory.refusal.at + RECHECK_SECONDS * 1000) {
     return memory.refusal.at + RECHECK_SECONDS * 1000 - now;
   }
   if (STEPS[step.name].kind === 'Final') return undefined;

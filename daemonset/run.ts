@@ -28,12 +28,15 @@ export interface Machine {
  * The step has been tried once; the memory returned says what it told. Where the patch stands now only the next look at the kernel says.
  * Steps that wait, and final ones, change nothing. Throws HostUnwritable when `enabled` was not taken, which a race with the kernel can do.
  */
-export async function runStep(machine: Machine, view: EntryView, step: Step): Promise<Memory> {
+export async function runStep(machine: Machine, view: EntryView, step: Step, confirm: Confirm): Promise<Memory> {
   const effect = EFFECTS[step.name];
-  return effect === undefined ? view.memory : effect(machine, view);
+  return effect === undefined ? view.memory : effect(machine, view, confirm);
 }
 
-type Effect = (machine: Machine, view: EntryView) => Promise<Memory>;
+/** Asked last before a load: why it is not begun; undefined: it is still wanted. */
+export type Confirm = (view: EntryView) => Promise<{ readonly reason: string; readonly message: string } | undefined>;
+
+type Effect = (machine: Machine, view: EntryView, confirm: Confirm) => Promise<Memory>;
 
 const EFFECTS: Readonly<Partial<Record<StepName, Effect>>> = {
   Inspect: inspect,
@@ -55,10 +58,11 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
 }
 
 /** What was checked is given to the kernel, and journalled just before. */
-async function load(machine: Machine, { wanted, memory, otherTransition, foreign }: EntryView): Promise<Memory> {
+async function load(machine: Machine, view: EntryView, confirm: Confirm): Promise<Memory> {
+  const { wanted, memory, otherTransition, foreign } = view;
   const { host, clock, journal } = machine;
   const { facts, bytes, finding, unchecked, ...checked } = await checkLoad(host, wanted, foreign);
-  const refusal = checked.refusal ?? refuseJournal(journal, facts);
+  const refusal = checked.refusal ?? refuseJournal(journal, facts) ?? (await confirm(view));
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
   const known = remembering(memory, finding);
   const asking = attempted(known, unchecked);

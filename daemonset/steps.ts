@@ -4,7 +4,7 @@ import type { Failure } from '../kernel/errno.ts';
 
 export type StepName =
   | 'Inspect' | 'Load' | 'Disable' | 'Enable' | 'RemoveModule'
-  | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry' | 'AwaitTurn'
+  | 'AwaitModule' | 'AwaitTransition' | 'AwaitUnload' | 'AwaitOther' | 'AwaitReadable' | 'AwaitRetry' | 'AwaitTurn' | 'AwaitConfirmation'
   | 'Done' | 'Refuse' | 'Fail' | 'Quarantine';
 
 export interface StepRow<Name extends string = StepName> {
@@ -41,6 +41,7 @@ export const STEPS: Readonly<Record<StepName, StepRow>> = {
   AwaitReadable: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the sysfs files of the patch can be read', inverse: undefined },
   AwaitRetry: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the pause before the next attempt is over', inverse: undefined },
   AwaitTurn: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the live patches in front of it in the list have come to an end', inverse: undefined },
+  AwaitConfirmation: { kind: 'Wait', deadlineSeconds: undefined, outcome: 'the API server has said whether the load is still wanted', inverse: undefined },
   Done: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel is as wanted', inverse: undefined },
   Refuse: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the kernel was not touched', inverse: undefined },
   Fail: { kind: 'Final', deadlineSeconds: undefined, outcome: 'the attempts are used up', inverse: undefined },

@@ -7,6 +7,7 @@ import { assign } from './assign.ts';
 import type { Assignment } from './assign.ts';
 import { decideIntent, startsSomething } from './intent.ts';
 import { MANAGED_BY, isOurs } from './labels.ts';
+import { lapsesAt, withoutLapsed } from './lapse.ts';
 import type { NodeView, View } from './observe.ts';
 import { rebootView, taskOf } from './orders.ts';
 import { planNode } from './plan.ts';
@@ -119,7 +120,7 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
   const { policy, nodes } = assignment;
   const candidates = nodes.map((node): Candidate => {
     const nodeKernel = nodeKernelOf(view, node);
-    return { plan: planNode(node, nodeKernel, assignment, kexecFailures), nodeKernel, slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
+    return { plan: planNode(node, nodeKernel, assignment, kexecFailures), nodeKernel: nodeKernel && withoutLapsed(nodeKernel, view.now), slot: slotOf.get(node.name), preview: view.previews.get(node.name)?.drain };
   });
   const rollout = decideRollout(candidates, { ...policy.spec.rollout, ...policy.spec.livePatch }, quarantines, view.now);
   const { rebootSlots = [], rebootFailures = [] } = policy.status ?? {};
@@ -136,16 +137,23 @@ function decidePolicy(view: View, assignment: Assignment, slotOf: ReadonlyMap<st
     reboots,
     previews: candidates.flatMap(({ plan }) => askFor(plan) ?? []),
     drains: candidates.flatMap((candidate) => taskOf(candidate, reboots) ?? []),
-    nextDeadline: earliest([rollout.nextDeadline, reboots.nextDeadline, ...candidates.filter(({ nodeKernel }) => nodeKernel?.status === undefined).map((candidate) => firstReportDue(candidate, view.now))], view.now),
+    nextDeadline: earliest([rollout.nextDeadline, reboots.nextDeadline, ...candidates.map((candidate) => dueOf(candidate, view.now))], view.now),
     status: { object: policy, status: policyStatus(assignment, turns, verdicts, view.now) },
     intents: candidates.flatMap((candidate) => changeOf(view, candidate, decideIntent(candidate, turns, holders.get(candidate.plan.node)))),
   };
 }
 
+/** When the node's agent is overdue, or what it has refused lapses. */
+function dueOf(candidate: Candidate, now: number): number | undefined {
+  const { nodeKernel } = candidate;
+  return nodeKernel?.status === undefined ? firstReportDue(candidate, now) : lapsesAt(nodeKernel, now);
+}
+
 function changeOf(view: View, { plan, nodeKernel }: Candidate, spec: NodeKernelSpec): readonly IntentChange[] {
-  if (nodeKernel) {
-    if (isDeepStrictEqual(nodeKernel.spec, spec)) return [];
-    return [{ kind: 'Publish', nodeKernel, spec, underSlotOf: startsSomething(spec, nodeKernel) ? plan.policy.metadata.name : undefined }];
+  const stored = view.nodeKernels.get(plan.node);
+  if (nodeKernel && stored) {
+    if (isDeepStrictEqual(stored.spec, spec)) return [];
+    return [{ kind: 'Publish', nodeKernel: stored, spec, underSlotOf: startsSomething(spec, nodeKernel) ? plan.policy.metadata.name : undefined }];
   }
   const node = view.nodes.get(plan.node);
   // One of an earlier node of that name is deleted first.

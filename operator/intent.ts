@@ -1,5 +1,6 @@
 /** NodeKernel.spec as it is to be, pure. */
 import type { DrainPreview, NodeKernel, NodeKernelSpec } from '../crds/nodekernel.ts';
+import { startUnder } from './lapse.ts';
 import { actionOf, describePlan } from './plan.ts';
 import { isPublished } from './progress.ts';
 import { startable } from './rollout.ts';
@@ -14,9 +15,11 @@ import type { Turns } from './verdict.ts';
  */
 export function decideIntent(candidate: Candidate, rollout: Turns, held: ReadonlySet<string> = new Set()): NodeKernelSpec {
   const { plan, nodeKernel } = candidate;
-  const livePatches = rollout.granted.has(plan.node) ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
+  const slot = rollout.granted.has(plan.node) ? rollout.slots.get(plan.node) : undefined;
+  const livePatches = slot ? startable(candidate, rollout) : plan.wanted.filter((wanted) => isPublished(wanted, nodeKernel));
+  const start = slot ? startUnder(slot, plan.bootID) : nodeKernel?.spec.start;
   const reboot = rollout.reboots.orders.get(plan.node);
-  return { plan: describePlan(plan, { held, drain: drainOf(candidate) }), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches], ...(reboot && { reboot }) };
+  return { plan: describePlan(plan, { held, drain: drainOf(candidate) }), loadAtBoot: plan.policy.spec.livePatch.atBoot, livePatches: [...livePatches], ...(start && livePatches.length > 0 && { start }), ...(reboot && { reboot }) };
 }
 
 /** What was seen last of a drain of the node, by this leader or one before, while the plan needs one. */

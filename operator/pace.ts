@@ -21,7 +21,8 @@ type AnyStatus = KernelPatchStatus | PatchPolicyStatus;
 export function urgencyOfIntent(before: NodeKernelSpec, after: NodeKernelSpec): Urgency {
   const { reboot: was } = before;
   const { reboot: is } = after;
-  if (before.loadAtBoot !== after.loadAtBoot || was?.id !== is?.id || was?.phase !== is?.phase || !isDeepStrictEqual(before.livePatches, after.livePatches)) return 'Now';
+  const asks = !isDeepStrictEqual(before.livePatches, after.livePatches) || !isDeepStrictEqual(before.start, after.start);
+  if (asks || before.loadAtBoot !== after.loadAtBoot || was?.id !== is?.id || was?.phase !== is?.phase) return 'Now';
   return isActive(is) ? 'Later' : 'Soon';
 }
 

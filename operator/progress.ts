@@ -27,12 +27,12 @@ function withoutNotes(wanted: WantedLivePatch): WantedLivePatch {
 }
 
 /** True when the report is about the intent as it is now. */
-function isCurrent({ metadata, status }: NodeKernel): boolean {
+export function isCurrent({ metadata, status }: NodeKernel): boolean {
   return status !== undefined && status.observedGeneration === metadata.generation;
 }
 
 /** What the agent says about it; somebody else's module of the same name is not it. */
-function reportOf(wanted: WantedLivePatch, nodeKernel: NodeKernel): LivePatchReport | undefined {
+export function reportOf(wanted: WantedLivePatch, nodeKernel: NodeKernel): LivePatchReport | undefined {
   return nodeKernel.status?.livePatches.find(
     ({ name, origin, sha256 }) => name === wanted.name && origin === 'KernelPatch' && (wanted.desired === 'Absent' || sha256 === wanted.sha256),
   );

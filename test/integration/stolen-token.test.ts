@@ -228,8 +228,8 @@ test('what else is sent with the status is not taken', async () => {
   const more = { metadata: { labels: { a: 'b' }, finalizers: ['kernelpatch.dev/never'], ownerReferences: [] }, spec: { loadAtBoot: true }, status: STATUS };
   const { code, body } = await ask(stolen, { method: 'PATCH', path: `${NODE_KERNELS}/node-a/status`, body: more });
   assert.equal(code, 200, body);
-  const after = JSON.parse(body) as NodeKernel & { readonly metadata: { readonly finalizers?: unknown } };
-  assert.deepEqual([after.spec, after.metadata.labels, after.metadata.finalizers, after.metadata.generation], [spec, metadata.labels, metadata.finalizers, metadata.generation]);
+  const stored = JSON.parse(body) as NodeKernel & { readonly metadata: { readonly finalizers?: unknown } };
+  assert.deepEqual([stored.spec, stored.metadata.labels, stored.metadata.finalizers, stored.metadata.generation], [spec, metadata.labels, metadata.finalizers, metadata.generation]);
 });
 
 test('the refusal says whose token it is', async () => {

@@ -67,6 +67,14 @@ export interface SimulatedNode extends AsyncDisposable {
   writeMilliseconds: number;
   /** Publishes a new intent. */
   want(livePatches: readonly WantedLivePatch[], changes?: Partial<NodeKernelSpec>): void;
+  /** The node is cut off from the API server: its agent is told nothing, and can neither ask nor write. */
+  cutOff(): void;
+  /** The agent is told nothing any more, although the API server answers it. */
+  deafen(): void;
+  /** The API server is there again; its agent is told at once. */
+  reconnect(): void;
+  /** The API server has this again, as after a restore of its backup. */
+  restore(backup: NodeKernel): void;
   /** The NodeKernel is deleted, and the agent is told. */
   unwant(): void;
   /** What the agent is answered when it ends. */
@@ -94,8 +102,19 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
   let running: { agent: Agent; stop: AbortController; ended: Promise<void> } | undefined;
   let life = aLife();
   let refusals = 0;
+  let cut = false;
+  let deaf = false;
+
+  function tell(): void {
+    if (!cut && !deaf) running?.agent.accept(object);
+  }
+
+  function reach(): void {
+    if (cut) throw new KernelPatchError('ApiUnreachable', 'GET failed: no route to host');
+  }
 
   async function writeStatus(status: NodeKernelStatus): Promise<void> {
+    reach();
     if (node.writeMilliseconds > 0) await clock.sleep(node.writeMilliseconds);
     if (refusals > 0) {
       refusals -= 1;
@@ -134,7 +153,22 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
     want(livePatches, changes = {}) {
       const wanted = { plan: aPlan(), loadAtBoot: true, livePatches: [...livePatches], ...changes };
       object = { ...object, metadata: { ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 }, spec: wanted };
-      running?.agent.accept(object);
+      tell();
+    },
+    cutOff() {
+      cut = true;
+    },
+    deafen() {
+      deaf = true;
+    },
+    reconnect() {
+      cut = false;
+      deaf = false;
+      tell();
+    },
+    restore(backup) {
+      object = backup;
+      tell();
     },
     unwant() {
       running?.agent.accept(undefined);
@@ -147,6 +181,11 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       const agent = createAgent({
         machine: { host: hostOf(machine.host, own), clock },
         writeStatus: (status) => own.effect(() => writeStatus(status)),
+        readIntent: () =>
+          own.look(async () => {
+            reach();
+            return object;
+          }),
         isRemoved: async () => node.removed,
         bootFiles: BOOT_FILES,
         agentVersion: '0.1.0',
@@ -154,7 +193,7 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
         metrics: createMetrics(),
       });
       const stop = new AbortController();
-      agent.accept(object);
+      if (!cut) agent.accept(object);
       running = { agent, stop, ended: agent.run(stop.signal) };
     },
     cutPower(fate = 'kept') {

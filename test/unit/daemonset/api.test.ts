@@ -130,6 +130,8 @@ test('a status that the API server refuses is ApiInvalid, with what it says', as
 const WATCH_FAULTS: Readonly<Record<string, { answer: Answer; code: string }>> = {
   'a watch that falls silent': { answer: watching([{ type: 'ADDED', object }], () => {}), code: 'ApiUnreachable' },
   'a watch that is cut': { answer: watching([{ type: 'ADDED', object }], (response) => setTimeout(() => response.socket?.destroy(), 20)), code: 'ApiUnreachable' },
+  'an intent of another node': { answer: watching([{ type: 'ADDED', object }, { type: 'MODIFIED', object: { ...object, metadata: { ...object.metadata, name: 'node-2' } } }]), code: 'ApiGarbled' },
+  'the end of the intent of another node': { answer: watching([{ type: 'ADDED', object }, { type: 'DELETED', object: { ...object, metadata: { ...object.metadata, name: 'node-2' } } }]), code: 'ApiGarbled' },
   'a version that is too old': { answer: watching([{ type: 'ADDED', object }, { type: 'ERROR', object: { code: 410, message: 'too old resource version' } }]), code: 'ApiGone' },
   'a line that is no JSON': { answer: (response) => response.writeHead(200).end(`${JSON.stringify({ type: 'ADDED', object })}\nnot json\n`), code: 'ApiGarbled' },
 };

@@ -70,6 +70,7 @@ const unreadable = { module: live, livePatch: { enabled: 'unknown', transition: 
 const absent = { desired: 'Absent' } as const;
 const failure = { reason: 'TransitionTimeout', message: 'it stalled', retry: true, at: seconds(60) };
 const refusal = { reason: 'FileMissing', message: 'it is not there', at: seconds(5) };
+const unconfirmed = { reason: 'Unconfirmed', message: 'no route to host' };
 const quarantine = { reason: 'QuarantinedAfterBoot', message: 'the load had not ended when the node went down' } as const;
 const theirs = [{ name: 'vendor_fix', owner: 'somebody else', functions: ['vmlinux:f'] }];
 const since = (name: StepName, ago: number): Partial<Memory> => ({ step: { name, reason: name, since: seconds(ago) } });
@@ -115,6 +116,8 @@ const ROWS: readonly (readonly [what: string, given: Given, step: StepName, stat
   ['wanted, there, a module that came later is not patched', { module: live, livePatch: shown(true, false, false), memory: { verified: true } }, 'Fail', 'Failed', 'ObjectUnpatched'],
 
   ['wanted, refused long ago, one ahead', { ahead: 'livepatch_older', memory: { refusal: { ...refusal, at: seconds(RECHECK_SECONDS) } } }, 'AwaitTurn', 'Refused', 'FileMissing'],
+  ['wanted, and nobody says whether it still is', { memory: { refusal: { ...unconfirmed, at: NOW } } }, 'AwaitConfirmation', 'Pending', 'Unconfirmed'],
+  ['wanted, and nobody has said for long whether it still is', { memory: { refusal: { ...unconfirmed, at: seconds(RECHECK_SECONDS) } } }, 'Load', 'Pending', 'Loading'],
   ['wanted, one ahead', { ahead: 'livepatch_older' }, 'AwaitTurn', 'Pending', 'AwaitingTurn'],
   ['not wanted, there, one ahead', { ...absent, ...enabled, ahead: 'livepatch_older' }, 'AwaitTurn', 'Unloading'],
   ['not wanted, there, one ahead for long', { ...absent, ...enabled, ahead: 'livepatch_older', memory: since('AwaitTurn', 600) }, 'AwaitTurn', 'Unloading'],

@@ -1,5 +1,6 @@
 /** One node in memory: its kernel, its live patches, and an agent that carries out what its NodeKernel says, one step at each look. What a reboot has led to is judged as the real agent does. */
-import type { LivePatchReport, NodeKernel, NodeKernelStatus, RebootOrder, RebootReport, WantedLivePatch } from '../../../crds/nodekernel.ts';
+import { STALE_INTENT } from '../../../crds/nodekernel.ts';
+import type { LivePatchReport, NodeKernel, NodeKernelSpec, NodeKernelStatus, RebootOrder, RebootReport, WantedLivePatch } from '../../../crds/nodekernel.ts';
 import { describeHardware, isOver, judgeOrder } from '../../../daemonset/reboot/outcome.ts';
 import type { RebootRecord } from '../../../kernel/journal.ts';
 import { instant } from '../../../operator/instant.ts';
@@ -49,6 +50,8 @@ export class Machine {
   readonly busy = new Set<string>();
   /** How often it has gone down for an order. */
   wentDown = 0;
+  /** What the boot before this one had. */
+  #hadBefore: ReadonlySet<string> = new Set();
   /** The order whose kernel is in place. */
   #staged: string | undefined;
   #record: RebootRecord | undefined;
@@ -82,6 +85,7 @@ export class Machine {
     this.boots += 1;
     this.#staged = undefined;
     this.busy.clear();
+    this.#hadBefore = new Set(this.loaded);
     this.loaded.clear();
     this.loaded.add(FOREIGN);
   }
@@ -98,7 +102,7 @@ export class Machine {
     if (this.#record && isOver(this.#record, this.#running, spec.reboot, status)) this.#record = undefined;
     const hardware = describeHardware({ ...this.#running, hardware: { vendor: 'acme', product: this.boot, firmware: '1' } }, this.#record, status?.hardware, instant(now));
     const wanted = spec.livePatches ?? [];
-    const reports = wanted.flatMap((entry) => this.#carryOut(entry) ?? []);
+    const reports = wanted.flatMap((entry) => (this.#isStale(spec, entry, now) ? [reportOf(entry, 'Refused', STALE_INTENT)] : (this.#carryOut(entry) ?? [])));
     const left = [...this.loaded].filter((module) => !wanted.some((entry) => entry.name === module)).map((module) => aLivePatchReport({ name: module, origin: module === FOREIGN ? 'Foreign' : 'KernelPatch' }));
     const reboot = this.#judge(nodeKernel) ?? this.#carryOutOrder(spec.reboot, now, goesDown);
     return aReport({
@@ -177,9 +181,18 @@ export class Machine {
     return ['Staging', 'Staging'];
   }
 
+  /** As daemonset/freshness.ts has it, which this is the other half of. */
+  #isStale({ start }: NodeKernelSpec, { name, desired, release }: WantedLivePatch, now: number): boolean {
+    const isCalm = !this.loaded.has(name) && !this.busy.has(name);
+    const isAsked = release === this.release && REFUSALS[this.nature] === undefined;
+    if (desired === 'Absent' || start === undefined || !isCalm || !isAsked) return false;
+    return start.bootID === this.bootID ? now > Date.parse(start.notAfter) : !this.#hadBefore.has(name);
+  }
+
   /** One step towards what is wanted, and what is reported of it; nothing once it is gone. */
-  #carryOut({ name, kernelPatch, sha256, desired, release }: WantedLivePatch): LivePatchReport | undefined {
-    const report = (state: LivePatchReport['state']) => aLivePatchReport({ name, kernelPatch, sha256, state, reason: state });
+  #carryOut(wanted: WantedLivePatch): LivePatchReport | undefined {
+    const { name, desired, release } = wanted;
+    const report = (state: LivePatchReport['state']) => reportOf(wanted, state);
     const there = this.loaded.has(name);
     if (there === (desired === 'Loaded')) return there ? report('Active') : undefined;
     const refusal = release === this.release ? REFUSALS[this.nature] : 'Refused';
@@ -193,6 +206,10 @@ export class Machine {
     else this.loaded.add(name);
     return there ? undefined : report('Active');
   }
+}
+
+function reportOf({ name, kernelPatch, sha256 }: WantedLivePatch, state: LivePatchReport['state'], reason: string = state): LivePatchReport {
+  return aLivePatchReport({ name, kernelPatch, sha256, state, reason });
 }
 
 /** The end of a load that does not work. */
