@@ -108,6 +108,7 @@ const refused: readonly (readonly [string, string])[] = [
   ['image.repository=', "at '/image/repository': minLength: got 0, want 1"],
   ['logLevel=verbose', "at '/logLevel': value must be one of 'fatal', 'error', 'warn', 'info', 'debug', 'trace'"],
   ['crds.keep=maybe', "at '/crds/keep': got string, want boolean"],
+  ['networkPolicy.apiServerPorts={https}', "at '/networkPolicy/apiServerPorts/0': got string, want integer"],
   ['metrics.serviceMonitor.interval=soon', "at '/metrics/serviceMonitor/interval': 'soon' does not match pattern"],
 ];
 for (const [value, message] of refused) {
@@ -143,6 +144,7 @@ async function mayI(account: string, verb: string, what: string, namespace?: str
 
 const rights: readonly (readonly [account: string, verb: string, what: string, namespace: string | undefined, allowed: boolean])[] = [
   ['kernelpatch-operator', 'watch', 'kernelpatches', undefined, true],
+  ['kernelpatch-operator', 'get', 'kernelpatches', undefined, false],
   ['kernelpatch-operator', 'update', 'kernelpatches', undefined, false],
   ['kernelpatch-operator', 'update', 'kernelpatches:status', undefined, true],
   ['kernelpatch-operator', 'update', 'patchpolicies:status', undefined, true],
@@ -169,6 +171,7 @@ const rights: readonly (readonly [account: string, verb: string, what: string, n
   ['kernelpatch-operator', 'patch', 'poddisruptionbudgets', NAMESPACE, false],
   ['kernelpatch-operator', 'get', 'secrets', NAMESPACE, false],
   ['kernelpatch-agent', 'watch', 'nodekernels', undefined, true],
+  ['kernelpatch-agent', 'get', 'nodekernels', undefined, false],
   ['kernelpatch-agent', 'patch', 'nodekernels:status', undefined, true],
   ['kernelpatch-agent', 'patch', 'nodekernels', undefined, false],
   ['kernelpatch-agent', 'get', 'nodes', undefined, false],

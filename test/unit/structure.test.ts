@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
+import { HOST_PATH_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN } from '../../crds/common.ts';
 import { ROOT } from '../cache.ts';
 
 const PARTS = ['crds', 'kernel', 'daemonset', 'operator'] as const;
@@ -62,5 +63,24 @@ test('files that decide do no I/O', () => {
   for (const { file, imports } of sources) {
     if (effects.test(file)) continue;
     for (const name of imports) assert.doesNotMatch(name, /^node:(fs|http|https|net|tls|child_process|worker_threads)/, `${file} imports ${name}`);
+  }
+});
+
+test('only host.ts starts programs, by lists of arguments: nowhere is there a shell, nor a string that one would read', () => {
+  for (const { file, text, imports } of sources) {
+    if (imports.includes('node:child_process')) {
+      assert.match(file, /(^|\/)host\.ts$/, `${file} starts programs`);
+      assert.deepEqual([...text.matchAll(/^import (.*) from 'node:child_process';$/gm)].map((match) => match[1]), ['{ spawn }'], `${file} has more than spawn`);
+    }
+    const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+    assert.doesNotMatch(code, /\bshell\s*:|\b(?:exec|execFile|fork)(?:Sync)?\(\s*['"`]|['"`](?:\/bin\/|\/usr\/bin\/)?(?:sh|bash|dash|eval)['"`]|\bnew Function\b|\beval\(/, `${file} has a shell, or code in a string`);
+  }
+});
+
+test('no value of a NodeKernel that becomes an argument can be taken for an option', () => {
+  const release = '6.12.107+deb13-cloud-amd64';
+  for (const [what, pattern, good] of [['name', MODULE_NAME_PATTERN, 'livepatch_a'], ['hostPath', HOST_PATH_PATTERN, '/var/lib/a.ko'], ['release', KERNEL_RELEASE_PATTERN, release]] as const) {
+    assert.match(good, pattern);
+    for (const bad of [`-${good}`, `--${good}`, ` ${good}`, `${good};id`, `${good} id`, `$(id)${good}`, `${good}\nid`, '']) assert.doesNotMatch(bad, pattern, `${what} may be ${JSON.stringify(bad)}`);
   }
 });
