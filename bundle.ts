@@ -14,9 +14,9 @@ const PROGRAMS = { operator: 'operator/main.ts', agent: 'daemonset/main.ts' };
 /** What prom-client has for other metrics than counters and gauges and pino for threads: nobody calls it, and it would cost the agent a MiB. */
 const unused: Plugin = {
   name: 'unused',
-  setup(bundle) {
-    bundle.onResolve({ filter: /^(\.\/lib\/(cluster|defaultMetrics|pushgateway|summary)|thread-stream)$/ }, ({ path, importer }) => (/\/(prom-client|pino)\//.test(importer) ? { path, namespace: 'unused' } : undefined));
-    bundle.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }));
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(\.\/lib\/(cluster|defaultMetrics|pushgateway|summary)|thread-stream)$/ }, ({ path, importer }) => (/\/(prom-client|pino)\//.test(importer) ? { path, namespace: 'unused' } : undefined));
+    bundler.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }));
   },
 };
 

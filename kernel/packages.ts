@@ -20,8 +20,8 @@ export interface InstallCommand {
   readonly environment: readonly string[];
 }
 
-/** Seconds until a lock of somebody else is named: a single installation of theirs mostly ends by then, an upgrade of all does not. */
-const LOCK_SECONDS = 30;
+/** Seconds until a lock of somebody else is named: while apt waits nobody is told why, and the node is asked again in ten minutes anyway. */
+const LOCK_SECONDS = 10;
 
 /** Nobody is asked; configuration files stay as they are; needrestart, which may restart containerd or kubelet, is kept out of it. */
 const APT_ENVIRONMENT = ['LC_ALL=C', 'DEBIAN_FRONTEND=noninteractive', 'APT_LISTCHANGES_FRONTEND=none', 'NEEDRESTART_SUSPEND=1', 'UCF_FORCE_CONFFOLD=1'];

@@ -17,7 +17,7 @@ export function fixedByReboot(world: World, name: string): object {
 /** The kernel that grub-set-default has named as the default, if nothing is to be started once. */
 export async function savedRelease(node: Machine): Promise<string> {
   const variables = await node.must('grub-editenv list');
-  return /^next_entry=./m.test(variables) ? 'another one once' : (/^saved_entry=gnulinux-advanced-\S+>gnulinux-(\S+)-advanced-\S+$/m.exec(variables)?.[1] ?? variables);
+  return /^next_entry=\S/m.test(variables) ? 'another one once' : (/^saved_entry=gnulinux-advanced-\S+>gnulinux-(\S+)-advanced-\S+/m.exec(variables)?.[1] ?? variables);
 }
 
 /** The node is Ready, takes pods, and nothing of a cordon of ours is left. */

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { NAMESPACE } from '../../fleet/product.ts';
 import type { Machine } from '../../node/machine.ts';
 import { fixedRelease, inFixedKernel, inService, isCordoned } from '../reboot.ts';
 import { DEAD_REPOSITORY, kernelPackage, removeFixedKernel, setRepository, withRepository } from '../repository.ts';
@@ -27,7 +26,7 @@ const failures = (world: World): readonly Failure[] => [
 
 export const packageInstall: Scenario = {
   name: 'package-install',
-  title: 'a node without the fixed kernel installs its package from an apt repository before it is cordoned, also when its agent is ended meanwhile, and kexecs into it; what keeps it from that is named and costs nobody a cordon',
+  title: 'a node without the fixed kernel installs its package from an apt repository before it is cordoned, also when its agent is killed meanwhile, and kexecs into it; what keeps it from that is named and costs nobody a cordon',
   async run(world) {
     const { nodes: [node], plane } = world.fleet;
     const { name } = node.options;
@@ -51,13 +50,14 @@ export const packageInstall: Scenario = {
       const begun = performance.now();
       await untilNode(world, { name, what: 'installing', seconds: SOON }, ({ status, spec }) => status?.reboot?.state === 'Installing' && spec.reboot?.retry === 'ok');
       await node.must('until systemctl show -p ActiveState kernelpatch-install.service | grep -q activating; do sleep 0.2; done');
-      await plane.mustKubectl(['delete', 'pods', '-n', NAMESPACE, '-l', 'app.kubernetes.io/component=agent', '--grace-period=1', '--wait=false']);
+      await node.must("pkill -9 -f '[/]app/agent.cjs'");
       await untilNode(world, { name, what: 'installed', seconds: BOOT }, ({ status }) => status?.reboot?.state !== 'Installing' && status?.installedKernels.includes(fixedRelease(world)) === true);
       world.say(`installed ${((performance.now() - begun) / 1000).toFixed(1)} s after it was asked for`);
       await node.rebooted(bootID, BOOT);
       await inFixedKernel(world, node, AGENT_START);
       assert.equal((await node.must('uname -r')).trim(), fixedRelease(world));
       await inService(world, name);
+      world.say((await node.must("grep -E '^(Start|End)-Date' /var/log/apt/history.log | tail -n 2")).trim().replace('\n', ', '));
       assert.match(await node.must(`dpkg-query -W -f '\${Status}' ${kernelPackage(world)}`), /^install ok installed/);
       assert.equal((await node.must(`grep -c '^Commandline: /usr/bin/apt-get .* install ${kernelPackage(world)}' /var/log/apt/history.log`)).trim(), '1', 'it was installed once');
       await node.must(`grep -q 'vmlinuz-${fixedRelease(world)}' /boot/grub/grub.cfg`);
