@@ -52,7 +52,8 @@ after(async () => {
 beforeEach(async () => {
   count += 1;
   place = `place-${count}`;
-  await fleet.addNode(place, '6.12.107');
+  // As every kubelet gives it; of an object that is made with a name alone the API server never notes whose a field is.
+  await fleet.addNode(place, '6.12.107', { labels: { 'kubernetes.io/hostname': place } });
   await fleet.request('POST', '/api/v1/namespaces', { metadata: { name: place } });
   await fleet.request('POST', `/api/v1/namespaces/${place}/serviceaccounts`, { metadata: { name: 'default' } });
 });

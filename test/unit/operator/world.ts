@@ -42,6 +42,8 @@ interface Place {
   isDisturbed: boolean;
   /** The last reboot that was given up. */
   failed: RebootOrder | undefined;
+  /** How often its Node was deleted. */
+  deletions: number;
 }
 
 export class World {
@@ -60,24 +62,27 @@ export class World {
 
   addNode(name: string, fields: MachineFields & { readonly pods?: PodNature } = {}): void {
     const machine = new Machine(fields);
-    this.places.set(name, { machine, pods: fields.pods ?? 'None', startedAt: undefined, isForeign: false, isDisturbed: false, failed: undefined });
+    this.places.set(name, { machine, pods: fields.pods ?? 'None', startedAt: undefined, isForeign: false, isDisturbed: false, failed: undefined, deletions: 0 });
     this.register(name);
   }
 
   /** Its kubelet starts, and makes the Node unless there is one. */
   register(name: string): void {
     if (this.nodes.has(name)) return;
-    const { machine } = this.place(name);
-    this.nodes.set(name, this.#stamp({ metadata: { name, uid: `uid-${name}-${this.#version}`, labels: {} }, spec: {}, status: statusOf(machine) }));
+    const { machine, deletions } = this.place(name);
+    const uid = deletions === 0 ? `uid-${name}` : `uid-${name}-${deletions}`;
+    this.nodes.set(name, this.#stamp({ metadata: { name, uid, labels: {} }, spec: {}, status: statusOf(machine) }));
     this.#schedule(name);
   }
 
   /** kubectl delete node. The machine runs on; its pods are forgotten. */
   deleteNode(name: string): void {
     const uid = this.nodes.get(name)?.metadata.uid;
+    if (uid === undefined) return;
+    const place = this.place(name);
     this.nodes.delete(name);
     for (const pod of this.#podsOn(name)) this.#pods.delete(keyOf(pod.metadata));
-    Object.assign(this.place(name), { isForeign: false, isDisturbed: true, failed: undefined });
+    Object.assign(place, { isForeign: false, isDisturbed: true, failed: undefined, deletions: place.deletions + 1 });
     const told = [...this.policies.values()].flatMap(({ status }) => status?.rebootFailures ?? []);
     this.#failuresOfDeleted = [...this.#failuresOfDeleted, ...told.filter((failure) => failure.uid === uid)];
   }
