@@ -4,12 +4,15 @@ import type { NodeKernel } from '../../crds/nodekernel.ts';
 import { AGENT_START, SOON, apply, getKernelPatch, isCurrent, livePatch, place, policy, untilNodes } from '../e2e/world.ts';
 import type { World } from '../e2e/world.ts';
 import { waitFor } from '../wait.ts';
+import { countWrites } from './api-writes.ts';
 import { bareLoadOn } from './bare-load.ts';
 import { percentile, round } from './figure.ts';
 import type { Figure } from './figure.ts';
 
 /** 20: the p95 is then the second worst, so one hiccup of a shared machine is not the figure. */
 const ROUNDS = 20;
+/** Our kinds and our Events. A round's own create is one of them. */
+const WRITTEN = ['kernelpatch.dev', 'events.k8s.io'];
 const API = { group: 'kernelpatch.dev', version: 'v1alpha1', plural: 'kernelpatches' };
 
 export async function applyToActive(world: World): Promise<readonly Figure[]> {
@@ -26,7 +29,7 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
   const writes: number[] = [];
   for (let round_ = 0; round_ < ROUNDS; round_++) {
     bare.push(await bareLoad(world));
-    const before = await countWrites(world);
+    const before = await countWrites(world, WRITTEN);
     const begun = performance.now();
     await api.createClusterCustomObject({ ...API, body: { ...livePatch(world, 'round', patch) } });
     await waitFor('both nodes Active', { seconds: SOON, every: 5 }, () => nodes.all((node) => node.status?.state === 'Active') || undefined);
@@ -34,7 +37,7 @@ export async function applyToActive(world: World): Promise<readonly Figure[]> {
     await waitFor('the KernelPatch to be told', { seconds: SOON }, async () => (await getKernelPatch(world, 'round')).status?.closed === '2/2' || undefined);
     // What belongs to the round but is written after its end: slots released, the event.
     await waitFor('the slots to be free', { seconds: SOON }, async () => (await world.fleet.plane.mustKubectl(['get', 'patchpolicy', 'all', '-o', 'jsonpath={.status.slots[*].node}'])) === '' || undefined);
-    writes.push(((await countWrites(world)) - before - 1) / world.fleet.nodes.length);
+    writes.push(((await countWrites(world, WRITTEN)) - before - 1) / world.fleet.nodes.length);
     await apply(world, livePatch(world, 'round', patch, { withdrawn: true }));
     await waitFor('both nodes without it', { seconds: SOON }, () => nodes.all((node) => isCurrent(node) && node.status?.state === 'Idle' && node.spec.livePatches?.[0]?.desired === 'Absent') || undefined);
     await world.fleet.plane.mustKubectl(['delete', 'kernelpatch', 'round']);
@@ -63,15 +66,4 @@ async function followNodes(config: KubeConfig): Promise<{ all(look: (node: NodeK
   const seen = new Map<string, NodeKernel>();
   const controller = await new Watch(config).watch('/apis/kernelpatch.dev/v1alpha1/nodekernels', {}, (_phase, node: NodeKernel) => seen.set(node.metadata.name, node), () => undefined);
   return { all: (look) => seen.size === 2 && [...seen.values()].every(look), stop: () => controller.abort() };
-}
-
-/** Every write to our group and every Event of ours so far, by the API server's own count. The round's own create is one of them. */
-async function countWrites(world: World): Promise<number> {
-  const metrics = await world.fleet.plane.mustKubectl(['get', '--raw', '/metrics']);
-  let sum = 0;
-  for (const [, labels = '', value = '0'] of metrics.matchAll(/^apiserver_request_total\{(.*)\} (\S+)$/gm)) {
-    const ours = labels.includes('group="kernelpatch.dev"') || labels.includes('group="events.k8s.io"');
-    if (ours && /verb="(POST|PUT|PATCH|APPLY|DELETE)"/.test(labels)) sum += Number(value);
-  }
-  return sum;
 }

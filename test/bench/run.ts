@@ -10,6 +10,7 @@ import { demoTime } from './demo-time.ts';
 import { drainCost } from './drain.ts';
 import type { Figure } from './figure.ts';
 import { preflightCost } from './preflight.ts';
+import { rebootCost } from './reboot.ts';
 
 const started = performance.now();
 const say = (line: string) => process.stderr.write(`[${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s] ${line}\n`);
@@ -23,7 +24,8 @@ function print(figures: readonly Figure[]): void {
 }
 
 try {
-  const fleet = await startInstalledFleet(await buildProduct(), say);
+  const product = await buildProduct();
+  const fleet = await startInstalledFleet(product, say);
   const world = { fleet, subject: await buildSubjects(fleet.image.kernels), say };
   print(await applyToActive(world));
   print(await agentWeight(world));
@@ -31,6 +33,9 @@ try {
   print(await bootLoadCost(world));
   await stopFleet(fleet);
   print(await drainCost(say));
+  const booted = await startInstalledFleet(product, say);
+  print(await rebootCost({ ...world, fleet: booted }));
+  await stopFleet(booted);
   // Last: everything is built and saved by then, so the demo is a warm one.
   print(await demoTime(say));
 } finally {

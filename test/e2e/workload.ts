@@ -63,6 +63,11 @@ async function untilAvailable(world: World): Promise<void> {
   await world.fleet.plane.mustKubectl(['rollout', 'status', 'deployment', NAME, '-n', 'default', `--timeout=${SOON * 3}s`]);
 }
 
+/** A pod of it runs on each of the two nodes. */
+export async function untilSpread(world: World): Promise<void> {
+  await waitFor('a pod of the service on each node', { seconds: SOON }, async () => new Set(await nodesOfWorkload(world)).size === 2 || undefined, () => nodesOfWorkload(world));
+}
+
 /** Names of the nodes that its pods run on. */
 export async function nodesOfWorkload(world: World): Promise<readonly string[]> {
   const out = await world.fleet.plane.mustKubectl(['get', 'pods', '-n', 'default', '-l', `app=${NAME}`, '-o', 'jsonpath={range .items[?(@.status.phase=="Running")]}{.spec.nodeName} {end}']);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
-import { deployWorkload, endPolling, nodesOfWorkload, startPolling } from '../workload.ts';
+import { deployWorkload, endPolling, startPolling, untilSpread } from '../workload.ts';
 import { AGENT_START, SOON, apply, assertHealthyKernel, getKernelPatch, onlyNode, policy, runningRelease, untilNode } from '../world.ts';
 import { waitFor } from '../../wait.ts';
 import { fixedByReboot, fixedRelease, inFixedKernel, inService, savedRelease } from '../reboot.ts';
@@ -13,7 +13,7 @@ export const kexec: Scenario = {
     const { name } = node.options;
     const bootID = await node.bootID();
     const address = await deployWorkload(world, { replicas: 2, minAvailable: 1 });
-    await waitFor('a pod of the service on each node', { seconds: SOON }, async () => new Set(await nodesOfWorkload(world)).size === 2 || undefined, () => nodesOfWorkload(world));
+    await untilSpread(world);
     await startPolling(other, address);
 
     const started = performance.now();
