@@ -28,7 +28,7 @@ export async function waitFor<T>(what: string, options: WaitOptions, look: () =>
     }
     if (performance.now() >= end) {
       const last = lastError instanceof Error ? lastError.message : lastError;
-      throw new Error(`waited ${options.seconds} s for ${what}; seen: ${JSON.stringify(seen?.() ?? last ?? 'nothing')}`, { cause: lastError });
+      throw new Error(`waited ${options.seconds} s for ${what}; seen: ${JSON.stringify((await seen?.()) ?? last ?? 'nothing')}`, { cause: lastError });
     }
     await delay(options.every ?? 100);
   }

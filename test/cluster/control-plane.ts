@@ -34,6 +34,9 @@ export interface ControlPlane {
   helm(args: readonly string[]): Promise<RunResult>;
   stopApi(): Promise<void>;
   startApi(): Promise<void>;
+  /** The API server takes connections and answers nothing until it is resumed: what was asked meanwhile is then carried out. */
+  pauseApi(): void;
+  resumeApi(): void;
   stop(): Promise<void>;
 }
 
@@ -155,6 +158,20 @@ class RealControlPlane implements ControlPlane {
       if (api && !api.running()) throw new GiveUp(`kube-apiserver has ended:\n${tailOf(api)}`);
       return (await this.kubectl(['get', '--raw', '/readyz'])).code === 0 || undefined;
     });
+  }
+
+  pauseApi(): void {
+    this.#signalApi('SIGSTOP');
+  }
+
+  resumeApi(): void {
+    this.#signalApi('SIGCONT');
+  }
+
+  #signalApi(signal: NodeJS.Signals): void {
+    const api = this.#daemons.get('kube-apiserver');
+    if (!api?.running()) throw new Error('kube-apiserver does not run');
+    process.kill(api.pid, signal);
   }
 
   async stop(): Promise<void> {

@@ -6,6 +6,7 @@ import { kexec } from './scenarios/kexec.ts';
 import { kexecRefused } from './scenarios/kexec-refused.ts';
 import { kpatchBeside } from './scenarios/kpatch-beside.ts';
 import { livePatchScenario } from './scenarios/live-patch.ts';
+import { neverReturns } from './scenarios/never-returns.ts';
 import { noPolicy } from './scenarios/no-policy.ts';
 import { operatorRestart } from './scenarios/operator-restart.ts';
 import { packageInstall } from './scenarios/package-install.ts';
@@ -14,6 +15,8 @@ import { pdbBlocked } from './scenarios/pdb-blocked.ts';
 import { plan } from './scenarios/plan.ts';
 import { powerCut } from './scenarios/power-cut.ts';
 import { preflight } from './scenarios/preflight.ts';
+import { rebootPowerCut } from './scenarios/reboot-power-cut.ts';
+import { rebootTwoOperators } from './scenarios/reboot-two-operators.ts';
 import { replace } from './scenarios/replace.ts';
 import { stall } from './scenarios/stall.ts';
 import { targetBroken } from './scenarios/target-broken.ts';
@@ -22,7 +25,7 @@ import { twoOperators } from './scenarios/two-operators.ts';
 import { withdraw } from './scenarios/withdraw.ts';
 
 /** What `make e2e` runs. */
-export const SCENARIOS: readonly Scenario[] = [] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, targetPanics, kexecRefused, targetBroken];
+export const SCENARIOS: readonly Scenario[] = [] = [] = [livePatchScenario, withdraw, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace, kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, targetPanics, neverReturns, rebootTwoOperators, rebootPowerCut, kexecRefused, targetBroken, ] = [livePatchScenario];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
 export const LONG: readonly Scenario[] = [powerCut];

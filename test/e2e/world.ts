@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { KernelPatch } from '../../crds/kernelpatch.ts';
 import type { NodeKernel, NodeKernelStatus } from '../../crds/nodekernel.ts';
+import type { PatchPolicy } from '../../crds/patchpolicy.ts';
 import type { Fleet, Say } from '../fleet/fleet.ts';
 import { NAMESPACE } from '../fleet/product.ts';
 import type { Machine } from '../node/machine.ts';
@@ -70,6 +71,10 @@ export async function getNodeKernels(world: World): Promise<readonly NodeKernel[
 
 export async function getKernelPatch(world: World, name: string): Promise<KernelPatch> {
   return JSON.parse(await world.fleet.plane.mustKubectl(['get', 'kernelpatch', name, '-o', 'json'])) as KernelPatch;
+}
+
+export async function getPolicy(world: World, name: string): Promise<PatchPolicy> {
+  return JSON.parse(await world.fleet.plane.mustKubectl(['get', 'patchpolicy', name, '-o', 'json'])) as PatchPolicy;
 }
 
 /** Both nodes' reports satisfy `look`; says how long it took and what they were. */

@@ -74,6 +74,12 @@ export async function stopFleet(fleet: Fleet, keep = false): Promise<void> {
   if (!keep) rmSync(fleet.dir, { recursive: true, force: true });
 }
 
+/** The node's kubelet has made a Node of its name anew, after that was deleted, and pods can be scheduled to it. */
+export async function registerAnew({ plane, nodes }: Fleet, node: Machine): Promise<void> {
+  await node.must('systemctl restart kubelet');
+  await introduce(plane, node, podCidr(nodes.indexOf(node)));
+}
+
 async function makeBase(image: NodeImage, snapshot: Snapshot, say: Say): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'fleet-'));
   writeFileSync(join(dir, 'ports.json'), JSON.stringify(await freePorts(NODES)));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { NAMESPACE } from '../../fleet/product.ts';
-import { waitFor } from '../../wait.ts';
+import { leaderOf, nodeOf, startSecondOperator } from '../operators.ts';
 import type { Scenario } from '../scenario.ts';
 import { AGENT_START, SOON, apply, effect, isCurrent, livePatch, place, podsOf, policy, timesEnabled, untilNodes } from '../world.ts';
 import type { World } from '../world.ts';
@@ -10,8 +10,7 @@ export const twoOperators: Scenario = {
   title: 'of two operators one acts and the other writes nothing; when the first dies the other takes over',
   async run(world) {
     const { plane } = world.fleet;
-    await plane.mustKubectl(['scale', '-n', NAMESPACE, 'deployment/kernelpatch-operator', '--replicas=2']);
-    await plane.mustKubectl(['rollout', 'status', '-n', NAMESPACE, 'deployment/kernelpatch-operator', '--timeout=120s']);
+    await startSecondOperator(world);
     const leader = await leaderOf(world);
     const standby = (await podsOf(world, 'operator')).find((pod) => pod !== leader);
     assert.ok(standby, 'there are two operators');
@@ -33,21 +32,10 @@ export const twoOperators: Scenario = {
   },
 };
 
-/** The pod that holds the lease, as `pod/NAME`. */
-function leaderOf(world: World): Promise<string> {
-  return waitFor('one operator to hold the lease', { seconds: SOON }, async () => {
-    const holder = await world.fleet.plane.mustKubectl(['get', 'lease', '-n', NAMESPACE, 'kernelpatch-operator', '-o', 'jsonpath={.spec.holderIdentity}']);
-    const pods = await podsOf(world, 'operator');
-    return pods.find((pod) => holder.includes(pod.slice('pod/'.length)));
-  });
-}
-
 /** The operator's own count of what it wrote, from its /metrics, asked on the pod's own node: this machine is outside the pod network. */
 async function writesBy(world: World, pod: string): Promise<number> {
-  const where = await world.fleet.plane.mustKubectl(['get', '-n', NAMESPACE, pod, '-o', 'jsonpath={.spec.nodeName} {.status.podIP}']);
-  const [name, ip] = where.split(' ');
-  const node = world.fleet.nodes.find((machine) => machine.options.name === name);
-  assert.ok(node, `${pod} runs on a node of ours`);
+  const ip = await world.fleet.plane.mustKubectl(['get', '-n', NAMESPACE, pod, '-o', 'jsonpath={.status.podIP}']);
+  const node = await nodeOf(world, pod);
   const metrics = await node.must(`busybox wget -q -O - http://${ip}:9101/metrics`);
   const counts = [...metrics.matchAll(/^kernelpatch_api_writes_total\{.*\} (\d+)$/gm)];
   return counts.reduce((sum, [, count]) => sum + Number(count), 0);
