@@ -46,7 +46,7 @@ function shown(): readonly string[] {
 /** Waits until the cache shows exactly what the server has. */
 async function untilEqual(): Promise<void> {
   const isEqual = () => isDeepStrictEqual(shown(), [...api.objects.values()].map(({ metadata, value }) => `${metadata.name}=${value}`).sort());
-  await waitFor('the cache to be what the server has', { seconds: 5, every: 2 }, () => (informer?.hasSynced() && isEqual()) || undefined, shown);
+  await waitFor('the cache to be what the server has', { seconds: 60, every: 2 }, () => (informer?.hasSynced() && isEqual()) || undefined, shown);
 }
 
 /** The informer follows every kind of change. */
@@ -136,7 +136,7 @@ for (const [trouble, make] of Object.entries(later)) {
 test('a connection that falls silent is given up', async () => {
   start();
   await untilEqual();
-  await waitFor('a restart', { seconds: 5, every: 5 }, () => restarts[0]);
+  await waitFor('a restart', { seconds: 60, every: 5 }, () => restarts[0]);
   assert.equal(restarts[0]?.code, 'Silent');
   await proveAlive();
 });
@@ -175,7 +175,7 @@ test('an object that can not be read is left out, and the others are there', asy
     },
     onUnreadable: (_kind, name) => unreadable.push(name),
   });
-  await waitFor('the list', { seconds: 5, every: 2 }, () => (informer?.hasSynced() ? true : undefined));
+  await waitFor('the list', { seconds: 60, every: 2 }, () => (informer?.hasSynced() ? true : undefined));
   assert.deepEqual(shown(), ['a', 'c']);
   assert.deepEqual(unreadable, ['b']);
 });
@@ -198,9 +198,9 @@ for (const [moment, prepare] of [
   test(`stopped ${moment}, it opens no connection any more`, async () => {
     prepare();
     const stopped = start({ timing: { idleMs: 60_000, relistMs: 60_000, backoff: { firstMs: 30, capMs: 30 } } });
-    await waitFor('a request', { seconds: 5, every: 2 }, () => (api.requests.length > 0 ? true : undefined));
+    await waitFor('a request', { seconds: 60, every: 2 }, () => (api.requests.length > 0 ? true : undefined));
     await stopped.stop();
-    await waitFor('the watches to be closed', { seconds: 5, every: 2 }, () => (api.openWatches() === 0 ? true : undefined));
+    await waitFor('the watches to be closed', { seconds: 60, every: 2 }, () => (api.openWatches() === 0 ? true : undefined));
     const before = api.requests.length;
     // Nothing to wait for: it is the absence of a request for three times its backoff that is shown.
     await delay(100);

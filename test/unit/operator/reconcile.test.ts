@@ -66,10 +66,10 @@ test('what changed while the lease was not held is done once it is held again, w
   const { reconciler, lease, metrics, applied, created } = makeScene();
   t.after(() => reconciler.stop());
   reconciler.wake();
-  await waitFor('refused attempts', { seconds: 5, every: 10 }, async () => (await metrics.reconcileErrors.get()).values.some(({ labels, value }) => labels.code === 'LeaseLost' && value >= 3) || undefined);
+  await waitFor('refused attempts', { seconds: 60, every: 10 }, async () => (await metrics.reconcileErrors.get()).values.some(({ labels, value }) => labels.code === 'LeaseLost' && value >= 3) || undefined);
   assert.deepEqual([applied, created], [[], []]);
   lease.held = true;
-  await waitFor('agents and intent', { seconds: 5, every: 10 }, () => (applied.length > 0 && created.includes('NodeKernel')) || undefined, () => ({ applied, created }));
+  await waitFor('agents and intent', { seconds: 60, every: 10 }, () => (applied.length > 0 && created.includes('NodeKernel')) || undefined, () => ({ applied, created }));
   assert.deepEqual(applied, ['kernelpatch-agent']);
 });
 
@@ -110,12 +110,12 @@ function aDrain(t: TestContext, policy: object): { readonly world: World; readon
 
 test('a node is drained and told to go down although something else can not be written', async (t) => {
   const { world, made } = aDrain(t, {});
-  await waitFor('the node to be told', { seconds: 5, every: 10 }, () => world.order('n0')?.phase === 'Rebooting' || undefined, () => made);
+  await waitFor('the node to be told', { seconds: 60, every: 10 }, () => world.order('n0')?.phase === 'Rebooting' || undefined, () => made);
   assert.deepEqual([made.includes('merge Node'), made.includes('create Eviction'), world.node('n0').unschedulable], [true, true, true]);
 });
 
 test('a node that is not to be drained any more is uncordoned and stays so', async (t) => {
   const { world, made } = aDrain(t, { mode: 'Plan' });
-  await waitFor('the order to be taken back', { seconds: 5, every: 10 }, () => (world.order('n0') === undefined && !world.node('n0').unschedulable) || undefined, () => made);
+  await waitFor('the order to be taken back', { seconds: 60, every: 10 }, () => (world.order('n0') === undefined && !world.node('n0').unschedulable) || undefined, () => made);
   assert.equal(made.includes('create Eviction'), false);
 });
