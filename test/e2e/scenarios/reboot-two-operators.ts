@@ -18,20 +18,23 @@ export const rebootTwoOperators: Scenario = {
     const { nodes, plane } = world.fleet;
     const boots = await Promise.all(nodes.map((each) => each.bootID()));
     await startSecondOperator(world);
-    const cordons = await watchNodes(world);
+    const cordonsBefore = await watchNodes(world);
     await apply(world, fixedByReboot(world, 'fix'), policy({ maxDisruption: 'Kexec', rollout: { maxUnavailable: '1' } }));
     await waitFor('a NodeKernel', { seconds: SOON }, async () => (await getNodeKernels(world)).length > 0 || undefined);
-    const orders = await watchOrders(world);
+    const ordersBefore = await watchOrders(world);
     const name = await waitFor('a node to be ordered to boot', { seconds: AGENT_START }, async () => (await getNodeKernels(world)).find(({ spec }) => spec.reboot !== undefined)?.metadata.name);
     const [first, second] = nodes[0].options.name === name ? nodes : [nodes[1], nodes[0]];
 
     await untilGoingDown(first, AGENT_START);
+    // No watch outlives a minute without an answer, and nothing is written in it.
+    const before = { cordons: await cordonsBefore.end(), orders: await ordersBefore.end() };
     plane.pauseApi();
     try {
       await Promise.all([delay(AWAY * 1000), first.rebooted(boots[nodes.indexOf(first)] ?? '', BOOT)]);
     } finally {
       plane.resumeApi();
     }
+    const [cordons, orders] = [await watchNodes(world), await watchOrders(world)];
     world.say(`[api-away] ${first.options.name} has booted, and the API server is back`);
     await bothReady(world);
     const outages = await watchNodes(world);
@@ -49,11 +52,12 @@ export const rebootTwoOperators: Scenario = {
       assert.equal((await node.must('uname -r')).trim(), fixedRelease(world));
       assert.equal(node.log().split('kexec_core: Starting new kernel').length, 2, `${node.options.name} was booted once`);
     }
-    const [seen, seenOrders] = [await cordons.end(), await orders.end()];
-    assert.equal(mostCordoned(seen).length, 1, `cordoned at once: ${mostCordoned(seen).join(', ')}`);
+    const cordoned = mostCordoned([...before.cordons, ...(await cordons.end())]);
+    assert.equal(cordoned.length, 1, `cordoned at once: ${cordoned.join(', ')}`);
     const out = mostOut(await outages.end());
     assert.equal(out.length, 1, `out of service at once: ${out.join(', ')}`);
-    for (const node of nodes) assert.deepEqual(phasesOf(seenOrders, node.options.name), { phases: ['Staging', 'Draining', 'Rebooting', 'Returning'], orders: 1 });
+    const phases = [...before.orders, ...(await orders.end())];
+    for (const node of nodes) assert.deepEqual(phasesOf(phases, node.options.name), { phases: ['Staging', 'Draining', 'Rebooting', 'Returning'], orders: 1 });
     await waitFor('the KernelPatch to be closed', { seconds: SOON }, async () => (await getKernelPatch(world, 'fix')).status?.closed === '2/2' || undefined);
     for (const node of nodes) await assertHealthyKernel(node);
   },
