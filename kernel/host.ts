@@ -244,13 +244,14 @@ async function resolveParent(root: string, path: string): Promise<string> {
 
 /** As resolveParent, and the directory is there for good; the one above it must be. */
 async function makeParent(root: string, path: string): Promise<string> {
-  const directory = await resolveParent(root, dirname(path));
   try {
-    await mkdir(directory, { mode: 0o755 });
-    await syncDirectory(directory);
+    return await resolveParent(root, path);
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error;
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
+  const directory = await resolveParent(root, dirname(path));
+  await mkdir(directory, { mode: 0o755 });
+  await syncDirectory(directory);
   return resolveParent(root, path);
 }
 
