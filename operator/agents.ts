@@ -86,7 +86,7 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
  * processor time (measured); a privileged process that never writes code to run is also harder to take over. Of its heap 8 MiB are in use: without
  * a bound of that order nothing is collected before there are many times as much.
  */
-const AGENT_COMMAND = ['node', '--jitless', '--max-semi-space-size=1', '--max-old-space-size=32', '/app/agent.cjs'];
+const AGENT_COMMAND = ['node', '--jitless', '--max-semi-space-size=1', '--max-old-space-size=24', '/app/agent.cjs'];
 /** Bytes from which on what is freed goes back to the node at once: else the allocator raises this to the size of a module, and keeps a MiB and more. */
 const MMAP_THRESHOLD = '32768';
 

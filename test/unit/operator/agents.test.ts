@@ -50,7 +50,7 @@ test('the agent is privileged, tolerates everything, sees the processes of the h
   assert.deepEqual(containers[0]?.securityContext, { privileged: true, readOnlyRootFilesystem: true, runAsUser: 0, runAsGroup: 0 });
   assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
   assert.deepEqual([hostPID, hostNetwork], [true, undefined]);
-  assert.deepEqual(containers[0]?.command, ['node', '--jitless', '--max-semi-space-size=1', '--max-old-space-size=32', '/app/agent.cjs']);
+  assert.deepEqual(containers[0]?.command, ['node', '--jitless', '--max-semi-space-size=1', '--max-old-space-size=24', '/app/agent.cjs']);
   assert.deepEqual(containers[0]?.env.map(({ name }) => name), ['NODE_NAME', 'HOST_ROOT', 'LOG_LEVEL', 'METRICS_PORT', 'MALLOC_MMAP_THRESHOLD_']);
   assert.equal(containers[0]?.image, settings.image);
 });
