@@ -143,7 +143,13 @@ export function nextOrder(view: RebootView): RebootOrder | undefined {
 }
 
 function unlessUnwanted(rule: Rule): Rule {
-  return (order, view) => (isUnwanted(order, view) ? undefined : rule(order, view));
+  return (order, view) => (isUnwanted(order, view) && !givesWay(order, view) ? undefined : rule(order, view));
+}
+
+/** The node has refused the kexec, and the report that says so lets the plan ask for the firmware: why is kept for the order that comes in its place. */
+function givesWay(order: RebootOrder, { nodeKernel, target }: RebootView): boolean {
+  const isInItsPlace = order.method === 'Kexec' && target?.method === 'Firmware' && target.release === order.release;
+  return isInItsPlace && reportOf(nodeKernel, order)?.state === 'Refused';
 }
 
 function fromParked(order: RebootOrder, view: RebootView): RebootOrder | undefined {

@@ -155,6 +155,16 @@ describe('the reboot of a node', () => {
     assert.equal(mayBegin(aRebootView({ order: refused, now: NOW + 60 * SECOND })), true, 'but after its deadline');
   });
 
+  it('keeps why a kexec was refused when the same report lets the plan ask for the firmware', () => {
+    const firmware: Target = { ...TARGET, method: 'Firmware' };
+    const report = { state: 'Refused', reason: 'KexecLoadDisabled' } as const;
+    const refused = nextOrder(aRebootView({ order: anOrder('Staging'), report, target: firmware }));
+    assert.deepEqual([refused?.phase, refused?.reason], ['Refused', 'KexecLoadDisabled']);
+    assert.equal(mayBegin(aRebootView({ ...(refused && { order: refused }), report, target: firmware })), true);
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Staging'), target: firmware })), undefined, 'one that was not refused is taken back');
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Staging'), report, target: 'none' })), undefined, 'and one that nobody wants');
+  });
+
   it('fails when a phase outlasts its deadline, with what is missing', () => {
     const late = NOW + 61 * SECOND;
     const failed = (fields: Fields) => nextOrder(aRebootView({ ...fields, now: late }));
