@@ -28,7 +28,7 @@ export const targetPanics: Scenario = {
 
     const spared = await waitFor('the other node to be told', { seconds: SOON }, async () => {
       const { status } = await getKernelPatch(world, 'fix');
-      return status?.attention?.find(({ node: each, reason }) => each === other.options.name && reason === 'KexecFailedOnHardware');
+      return status?.attention?.find(({ node: each, verdict, message }) => each === other.options.name && verdict === 'Blocked' && /the same kind of machine, came back by the firmware/.test(message));
     }, () => getKernelPatch(world, 'fix'));
     assert.ok(spared.message.includes(name), spared.message);
     assert.deepEqual((await getNodeKernels(world)).filter(({ spec }) => spec.reboot !== undefined).map(({ metadata }) => metadata.name), [name]);

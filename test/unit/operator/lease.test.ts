@@ -87,9 +87,10 @@ function aContender(server: LeaseServer, self: string, times = TIMES) {
   return { ...contender, troubles };
 }
 
-test('of two contenders one leads, and the other follows at once when it releases', async () => {
+test('of two contenders one leads, and the other follows at once when it releases', async (t) => {
   const server = new LeaseServer();
   const [a, b] = [aContender(server, 'a', PATIENT), aContender(server, 'b', PATIENT)];
+  t.after(() => Promise.all([a.release(), b.release()]));
   await a.acquire();
   const second = b.acquire();
   await waitFor('a renewal', { seconds: 60, every: 5 }, () => (Number(server.object?.metadata.resourceVersion) >= 3 ? true : undefined));
