@@ -49,8 +49,8 @@ export const HOST_PATH_PATTERN = /^\/[A-Za-z0-9._+~@/-]+\.ko$/;
 
 /** What dpkg and rpm both take as a name. It ends in a letter or digit, since apt-get takes `name-` for a removal; nothing in it is a pattern, an option or a file. */
 export const PACKAGE_NAME_PATTERN = /^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9])?$/;
-/** A version of dpkg or rpm, with epoch and revision. */
-export const PACKAGE_VERSION_PATTERN = /^[A-Za-z0-9][A-Za-z0-9.+~^_:-]*$/;
+/** A version of dpkg or rpm, with epoch and revision. It ends as a name does, for the same reason. */
+export const PACKAGE_VERSION_PATTERN = /^[A-Za-z0-9]([A-Za-z0-9.+~^_:-]*[A-Za-z0-9])?$/;
 
 /** RFC 3339 in UTC to the second, which Date.parse takes. */
 export const INSTANT_PATTERN = /^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;

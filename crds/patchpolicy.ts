@@ -53,7 +53,7 @@ const Reboot = z
       ._default(z.enum(ON_KEXEC_FAILURE), 'Firmware')
       .check(doc('onKexecFailure is what becomes of a node that can not kexec. Firmware: it boots through its firmware, where maxDisruption is Reboot and its boot loader starts the fixed kernel, or setDefault is true. Block: it is Blocked.')),
     setDefault: z._default(z.boolean(), false).check(
-      doc("setDefault: true makes the fixed kernel the default of the node's GRUB once it has been proven there, never before. A boot by the firmware that needs it has GRUB start that kernel once first, so that one that panics comes back with the earlier default. status.nextBoot of the NodeKernel says when it can not be set."),
+      doc("setDefault: true makes the fixed kernel the default of the node's GRUB once it has been proven there, never before. A boot by the firmware that needs it has GRUB start that kernel once first, so that one that panics comes back with the earlier default, by itself where GRUB's command line has panic=, or once it is reset. status.nextBoot of the NodeKernel says when it can not be set."),
     ),
     install: z
       ._default(z.enum(INSTALL), 'None')
@@ -79,7 +79,7 @@ export const PatchPolicySpec = z
           maxInFlight: z._default(nodeCount('maxInFlight', 'maxInFlight is how many nodes may change their live patches at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '25%'),
           maxUnavailable: z._default(nodeCount('maxUnavailable', 'maxUnavailable is how many nodes may be drained and booting at once: a number as "3", or a share of the selected nodes as "25%", rounded up.'), '1'),
           failureBudget: z._default(
-            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load, or before the node goes down, is no failure.')),
+            z.int().check(z.minimum(1), z.maximum(1000), doc('failureBudget is how many failed nodes of one patch stop it from being started on further nodes. A refusal before the load, or before the node goes down, is no failure; a package that was not installed to its end is one.')),
             1,
           ),
         })

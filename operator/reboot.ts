@@ -180,10 +180,13 @@ function reportOf({ status }: NodeKernel, { id }: RebootOrder): RebootReport | u
   return status?.reboot?.id === id ? status.reboot : undefined;
 }
 
+/** The node's packages are not as they were, or may not be (kernel/packages.ts): what has happened there would happen on all others. */
+const CHANGED: ReadonlySet<string> = new Set(['PackageFailed', 'PackageWithoutKernel', 'InstallFailed']);
+
 function fromStaging(order: RebootOrder, view: RebootView): RebootOrder {
   const { nodeKernel, drain, now } = view;
   const report = reportOf(nodeKernel, order);
-  if (isGivenUp(report)) return refuse(order, now, report);
+  if (isGivenUp(report)) return CHANGED.has(report.reason) ? fail(order, now, report.reason, report.message) : refuse(order, now, report);
   if (report?.state === 'Staged' && drain !== undefined) return fromForecast(order, drain, view);
   if (isOver(order, now)) return endStaging(order, report, view);
   return report?.state === 'Installing' || report?.state === 'Staging' ? { ...order, reason: report.state, message: clip(report.message) } : order;

@@ -155,6 +155,14 @@ describe('the reboot of a node', () => {
     assert.equal(mayBegin(aRebootView({ order: refused, now: NOW + 60 * SECOND })), true, 'but after its deadline');
   });
 
+  it('fails when a package was not installed to its end, so that the budget spares other nodes the same', () => {
+    for (const reason of ['PackageFailed', 'PackageWithoutKernel', 'InstallFailed']) {
+      const failed = nextOrder(aRebootView({ order: anOrder('Staging'), report: { state: 'Refused', reason } }));
+      assert.deepEqual([failed?.phase, failed?.reason, failed && counts(failed, { retry: undefined })], ['Failed', reason, true]);
+    }
+    assert.equal(nextOrder(aRebootView({ order: anOrder('Staging'), report: { state: 'Refused', reason: 'PackageUnknown' } }))?.phase, 'Refused', 'nothing was changed');
+  });
+
   it('keeps why a kexec was refused when the same report lets the plan ask for the firmware', () => {
     const firmware: Target = { ...TARGET, method: 'Firmware' };
     const report = { state: 'Refused', reason: 'KexecLoadDisabled' } as const;
