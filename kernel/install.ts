@@ -59,8 +59,9 @@ export async function startInstall(host: Host, manager: PackageManager, wanted: 
 /** An installation of ours is under way. One that can not be asked about may be. */
 export async function isInstalling(host: Host): Promise<boolean> {
   try {
-    const shown = await host.ask([...ON_THE_NODE, 'systemctl', 'show', '--property=ActiveState', UNIT], ASK_TIMEOUT_MILLISECONDS);
-    return !/^ActiveState=(?:inactive|failed)$/m.test(shown);
+    // A unit that was taken and not begun is inactive, and has a job.
+    const shown = await host.ask([...ON_THE_NODE, 'systemctl', 'show', '--property=ActiveState,Job', UNIT], ASK_TIMEOUT_MILLISECONDS);
+    return !/^ActiveState=(?:inactive|failed)$/m.test(shown) || /^Job=[1-9]/m.test(shown);
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     return true;

@@ -102,6 +102,11 @@ const ERRORS: readonly ErrorRow[] = [
     tell: ({ package: wanted }, line) => `what package ${wanted.name} needs can not be installed (${line}): add the repository that has it, or install it by hand`,
   },
   {
+    says: /^dpkg: error processing|^E: Sub-process .*dpkg returned an error code|scriptlet failed|Transaction failed/m,
+    reason: 'PackageFailed',
+    tell: ({ package: wanted }, line) => `package ${wanted.name} was not installed to its end (${line}): see why, and end it by dpkg --configure -a or dnf reinstall on the node`,
+  },
+  {
     says: /^E: There were unauthenticated packages|GPG check FAILED|Public key for .* is not (?:installed|trusted)|GPG signature verification error|OpenPGP check/m,
     reason: 'RepositoryUntrusted',
     tell: (_, line) => `the node does not trust the repository (${line}): install its key on the node`,
@@ -115,11 +120,6 @@ const ERRORS: readonly ErrorRow[] = [
     says: /^E: Failed to fetch|^E: Unable to fetch|Failed to download (?:metadata|packages)|^Error: Error downloading packages|Cannot download|Errors during downloading|Curl error/m,
     reason: 'RepositoryUnreachable',
     tell: (_, line) => `a repository of the node can not be reached, or has not what it says (${line}): see its address in the node's configuration, and the network`,
-  },
-  {
-    says: /^dpkg: error processing|^E: Sub-process .*dpkg returned an error code|scriptlet failed|Transaction failed/m,
-    reason: 'PackageFailed',
-    tell: ({ package: wanted }, line) => `package ${wanted.name} was not installed to its end (${line}): see why, and end it by dpkg --configure -a or dnf reinstall on the node`,
   },
 ];
 
@@ -137,13 +137,18 @@ function causedByRepository(reason: string, log: string, { package: { name }, wh
 }
 
 function unexplained(log: string, { package: { name }, release }: InstallContext): { readonly reason: string; readonly message: string } {
-  const last = log.trim().split('\n').findLast((line) => !line.includes('kernelpatch-install.service'))?.slice(-200) ?? '';
+  const last = withoutSecrets(log.trim().split('\n').findLast((line) => !line.includes('kernelpatch-install.service')) ?? '').slice(-200);
   if (/Failed with result/.test(log) || last === '') return { reason: 'InstallFailed', message: `package ${name} could not be installed (${last || 'nothing was printed'})` };
   return { reason: 'PackageWithoutKernel', message: `package ${name} is installed, and there is no kernel ${release} that could be started (an image and an initrd in /boot, modules in /lib/modules): name the package that has its image` };
 }
 
 function lineOf(log: string, says: RegExp): string {
-  return log.split('\n').find((line) => says.test(line))?.trim().slice(0, 200) ?? '';
+  return withoutSecrets(log.split('\n').find((line) => says.test(line)) ?? '').trim().slice(0, 200);
+}
+
+/** The user and password of a repository's address, which package managers print as they stand in its configuration; every agent may read every NodeKernel. */
+function withoutSecrets(line: string): string {
+  return line.replace(/:\/\/[^/\s@]*@/g, '://');
 }
 
 function forGood(reason: string, message: string): Failure {

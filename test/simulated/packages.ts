@@ -4,6 +4,8 @@ import type { RunResult } from '../../kernel/host.ts';
 
 const START_MILLISECONDS = 100;
 export const INSTALL_MILLISECONDS = 40_000;
+/** systemd answers that it has taken a unit before it begins it. */
+const QUEUED_MILLISECONDS = 100;
 const UNIT = 'kernelpatch-install.service';
 
 export class SimulatedPackages {
@@ -18,6 +20,8 @@ export class SimulatedPackages {
   /** How often it was begun. */
   begun = 0;
   #boots = 0;
+  /** Monotonic milliseconds. */
+  #queuedUntil = 0;
   readonly #log: { readonly at: number; readonly text: string }[] = [];
   readonly #clock: Clock;
   readonly #install: (release: string) => void;
@@ -35,6 +39,7 @@ export class SimulatedPackages {
     const refusal = this.refusals.shift();
     if (refusal !== undefined) return { exitCode: 1, stderr: refusal };
     this.isRunning = true;
+    this.#queuedUntil = this.#clock.monotonic() + QUEUED_MILLISECONDS;
     this.begun += 1;
     this.#say(`Starting ${UNIT}`);
     void this.#work(argv.at(-1) ?? '', this.#boots);
@@ -43,9 +48,14 @@ export class SimulatedPackages {
 
   /** systemctl show and journalctl, through nsenter. */
   ask(argv: readonly string[]): string {
-    if (argv.includes('show')) return `ActiveState=${this.isRunning ? 'activating' : 'inactive'}\n`;
+    if (argv.includes('show')) return this.#show();
     const since = Number(argv.find((word) => word.startsWith('--since=@'))?.slice('--since=@'.length) ?? Infinity);
     return this.#log.filter(({ at }) => at >= since * 1000).map(({ text }) => `${text}\n`).join('');
+  }
+
+  #show(): string {
+    if (!this.isRunning) return 'ActiveState=inactive\n';
+    return this.#clock.monotonic() < this.#queuedUntil ? 'ActiveState=inactive\nJob=1207\n' : 'ActiveState=activating\nJob=1207\n';
   }
 
   /** The boot has ended. */
