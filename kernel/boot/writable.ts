@@ -10,10 +10,13 @@ const MOUNTS = '/proc/1/mountinfo';
 const FILE_SYSTEMS: ReadonlySet<string> = new Set(['ext2', 'ext3', 'ext4', 'xfs', 'vfat']);
 /** Each container adds some, of a kilobyte and more. */
 const MAX_MOUNTS_BYTES = 32 * 1024 * 1024;
-/** LVM, encryption and software RAID. */
+/** LVM, encryption and software RAID, by the name that they were mounted by; /dev/root and /dev/GROUP/VOLUME are such names too, so sysfs is asked as well. */
 const VOLUME = /^\/dev\/(mapper\/|dm-|md)/;
+const IN_SYSFS: ReadonlySet<string> = new Set(['dm', 'md']);
 
 interface Mount {
+  /** As 254:1. */
+  readonly device: string;
   readonly point: string;
   readonly fileSystem: string;
   readonly source: string;
@@ -27,9 +30,13 @@ export async function findGrubWriteObstacle(host: Host, directory: string): Prom
     return true;
   });
   const mount = mounts.reduce<Mount | undefined>((best, each) => (best === undefined || each.point.length >= best.point.length ? each : best), undefined);
-  if (mount !== undefined && FILE_SYSTEMS.has(mount.fileSystem) && !VOLUME.test(mount.source)) return undefined;
+  if (mount !== undefined && FILE_SYSTEMS.has(mount.fileSystem) && !(await isVolume(host, mount))) return undefined;
   const where = mount === undefined ? `where ${directory} is mounted can not be read` : `${directory} is on ${mount.source} (${mount.fileSystem})`;
   return { reason: 'GrubenvNotWritable', message: `GRUB can not be told to start a kernel once: ${where}, and it writes on a plain partition with ${[...FILE_SYSTEMS].join(', ')} only. Make the fixed kernel its default by hand` };
+}
+
+async function isVolume(host: Host, { device, source }: Mount): Promise<boolean> {
+  return VOLUME.test(source) || ((await host.list(`/sys/dev/block/${device}`)) ?? []).some(({ name }) => IN_SYSFS.has(name));
 }
 
 function mountsOf(mountinfo: string, directory: string): readonly Mount[] {
@@ -38,6 +45,6 @@ function mountsOf(mountinfo: string, directory: string): readonly Mount[] {
 
 /** As in proc_pid_mountinfo(5); a directory with a space in its path is none of GRUB's. */
 function parseMount(line: string): readonly Mount[] {
-  const [, point, fileSystem, source] = /^(?:\S+ ){4}(\S+) .*? - (\S+) (\S+)/.exec(line) ?? [];
-  return point === undefined || fileSystem === undefined || source === undefined ? [] : [{ point, fileSystem, source }];
+  const [, device, point, fileSystem, source] = /^(?:\S+ ){2}(\d+:\d+) \S+ (\S+) .*? - (\S+) (\S+)/.exec(line) ?? [];
+  return device === undefined || point === undefined || fileSystem === undefined || source === undefined ? [] : [{ device, point, fileSystem, source }];
 }

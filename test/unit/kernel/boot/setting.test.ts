@@ -108,6 +108,17 @@ test('a kernel is not started once where GRUB can not forget it, since one that 
   }
 });
 
+test('nor where the name by which it is mounted does not show a volume, and sysfs does', async () => {
+  for (const [source, kind] of [['/dev/vg0/root', 'dm/name'], ['/dev/root', 'md/level']] as const) {
+    const machine = debian();
+    machine.set('/proc/1/mountinfo', `22 1 254:1 / / rw,relatime shared:1 - ext4 ${source} rw`);
+    assert.ok('needed' in (await planOnce(machine.host, TARGET)), 'a partition');
+    machine.set(`/sys/dev/block/254:1/${kind}`, '');
+    const once = await planOnce(machine.host, TARGET);
+    assert.ok('reason' in once && once.reason === 'GrubenvNotWritable', source);
+  }
+});
+
 test('the mount of the longest path counts, the last of those', async () => {
   const machine = debian();
   const mountinfo = ['22 1 0:20 / / rw - btrfs /dev/sda2 rw', '30 22 8:1 / /boot rw - btrfs /dev/sda3 rw', '30 22 8:1 / /boot rw,relatime shared:2 master:3 - xfs /dev/sda1 rw', '31 22 0:30 / /boot/grubby rw - tmpfs tmpfs rw', '32 22 8:9 / /home rw - btrfs /dev/sda9 rw'];
