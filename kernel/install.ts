@@ -7,7 +7,7 @@ import { findKernelFiles } from './boot/find.ts';
 import { BOOT } from './boot/installed.ts';
 import { codeOf } from './errors.ts';
 import type { FileState, Host } from './host.ts';
-import { ON_THE_NODE, describeUnreachable } from './namespaces.ts';
+import { ON_THE_NODE, describeUnreachable, lastWords } from './namespaces.ts';
 import { PROGRAMS, describeInstallError, installCommand } from './packages.ts';
 import type { Package, PackageManager } from './packages.ts';
 
@@ -52,7 +52,7 @@ export async function startInstall(host: Host, manager: PackageManager, wanted: 
   const options = [...UNIT_OPTIONS, ...environment.map((each) => `--setenv=${each}`), ...(before === undefined ? [] : [`--property=ExecStartPre=${before}`])];
   const { exitCode, stderr } = await host.run([...ON_THE_NODE, 'systemd-run', ...options, '--', ...argv], ASK_TIMEOUT_MILLISECONDS);
   if (exitCode === 0 || /already loaded|already exists/.test(stderr)) return undefined;
-  const printed = stderr.trim().split('\n').at(-1)?.slice(-200) || 'nothing was printed';
+  const printed = lastWords(stderr);
   return describeUnreachable(stderr, 'install the kernel') ?? { reason: 'InstallNotBegun', message: `systemd did not begin the installation (${printed}): install the kernel by hand`, retry: true };
 }
 

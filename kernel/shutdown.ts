@@ -2,7 +2,7 @@
 import type { Failure } from './errno.ts';
 import { listOrUnknown, readText } from './facts.ts';
 import type { Host } from './host.ts';
-import { ON_THE_NODE, describeUnreachable } from './namespaces.ts';
+import { ON_THE_NODE, describeUnreachable, lastWords } from './namespaces.ts';
 
 /** Kexec: into the kernel that was put in place. Firmware: through the firmware and the boot loader. */
 export type DownMethod = 'Kexec' | 'Firmware';
@@ -51,7 +51,7 @@ export async function goDown(host: Host, method: DownMethod): Promise<Failure | 
 
 /** undefined: it is going down all the same. */
 export function describeDownError(stderr: string): Failure | undefined {
-  const printed = stderr.trim().split('\n').at(-1)?.slice(-200) || 'nothing was printed';
+  const printed = lastWords(stderr);
   if (/already a shutdown|already in progress/i.test(stderr)) return undefined;
   const unreachable = describeUnreachable(stderr, 'reboot the node');
   if (unreachable !== undefined) return unreachable;

@@ -15,6 +15,11 @@ export interface GrubFiles {
   readonly version: string;
 }
 
+export interface Obstacle {
+  readonly reason: string;
+  readonly message: string;
+}
+
 /** Its script, and what that finds. */
 export interface Grub {
   readonly config: string;
@@ -48,6 +53,12 @@ export async function mustBeGrub(host: Host): Promise<void> {
   /** As "systemd-boot 257.9-1"; empty on a machine without EFI, or with a boot loader that does not tell. */
   const loader = bytes?.subarray(4).toString('utf16le').replaceAll('\0', '') ?? '';
   if (loader.startsWith('systemd-boot')) throw unknown(`the node boots with ${loader}, whose configuration is not read`);
+}
+
+/** Why grub-set-default would change nothing. */
+export function describeUnsaved(directory: string): Obstacle {
+  const update = directory === '/boot/grub' ? 'update-grub (grub-mkconfig -o /boot/grub/grub.cfg where there is none)' : `grub2-mkconfig -o ${directory}/grub.cfg`;
+  return { reason: 'DefaultNotSaved', message: `GRUB does not take its default from grubenv there: set GRUB_DEFAULT=saved in /etc/default/grub, then run ${update}` };
 }
 
 export const configOf = ({ directory }: Pick<GrubFiles, 'directory'>): string => `${directory}/${CONFIG}`;

@@ -2,12 +2,10 @@
 import { codeOf } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { chooseEntry, takesSavedEntry } from './choice.ts';
-import { configOf, findGrub, mustBeGrub, readGrub, unknown } from './grub.ts';
-import type { GrubFiles } from './grub.ts';
+import { configOf, describeUnsaved, findGrub, mustBeGrub, readGrub, unknown } from './grub.ts';
+import type { GrubFiles, Obstacle } from './grub.ts';
 import { BOOT, kernelOf, makeInstalledReader } from './installed.ts';
 import type { InstalledKernel } from './installed.ts';
-import { describeUnsaved } from './setting.ts';
-import type { Obstacle } from './setting.ts';
 
 export interface NextBoot {
   /** A release, or unknown. */

@@ -5,17 +5,12 @@
 import type { Failure } from '../errno.ts';
 import { KernelPatchError } from '../errors.ts';
 import type { Host } from '../host.ts';
-import { ON_THE_NODE } from '../namespaces.ts';
+import { ON_THE_NODE, describeUnreachable, lastWords } from '../namespaces.ts';
 import { chooseEntry, nameEntry, takesSavedEntry } from './choice.ts';
-import { findGrub, mustBeGrub, readGrub, withEnvironment } from './grub.ts';
+import { describeUnsaved, findGrub, mustBeGrub, readGrub, withEnvironment } from './grub.ts';
 import type { Grub } from './grub.ts';
 import { kernelOf, makeInstalledReader } from './installed.ts';
 import { findGrubWriteObstacle } from './writable.ts';
-
-export interface Obstacle {
-  readonly reason: string;
-  readonly message: string;
-}
 
 /** What a boot into a kernel takes that GRUB does not start by default. */
 export type Once =
@@ -24,12 +19,6 @@ export type Once =
 
 /** They write a kilobyte. */
 const TIMEOUT_MILLISECONDS = 30_000;
-
-/** Why grub-set-default would change nothing. */
-export function describeUnsaved(directory: string): Obstacle {
-  const update = directory === '/boot/grub' ? 'update-grub (grub-mkconfig -o /boot/grub/grub.cfg where there is none)' : `grub2-mkconfig -o ${directory}/grub.cfg`;
-  return { reason: 'DefaultNotSaved', message: `GRUB does not take its default from grubenv there: set GRUB_DEFAULT=saved in /etc/default/grub, then run ${update}` };
-}
 
 /** GRUB starts this kernel at every boot, or the reason why it does not. Safe to repeat: where it is so, nothing is done. */
 export async function makeDefault(host: Host, release: string): Promise<Failure | undefined> {
@@ -112,9 +101,9 @@ async function runOnNode(host: Host, argv: readonly [string, ...string[]]): Prom
 }
 
 function describeError(program: string, stderr: string): Failure {
-  const printed = stderr.trim().split('\n').at(-1)?.slice(-200) || 'nothing was printed';
+  const printed = lastWords(stderr);
   if (/^nsenter: .*(?:No such file|not found)/m.test(stderr)) return { reason: 'GrubProgramMissing', message: `there is no ${program} on the node (${printed}): install grub2-common on Debian, grub2-tools on the RHEL family`, retry: true };
-  return { reason: 'GrubProgramFailed', message: `${program} on the node failed (${printed})`, retry: true };
+  return describeUnreachable(stderr, `run ${program}`) ?? { reason: 'GrubProgramFailed', message: `${program} on the node failed (${printed})`, retry: true };
 }
 
 function describeNoEntry(release: string): Failure {

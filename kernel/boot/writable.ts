@@ -3,7 +3,7 @@
  * started at every boot, also when its kernel panics.
  */
 import type { Host } from '../host.ts';
-import type { Obstacle } from './setting.ts';
+import type { Obstacle } from './grub.ts';
 
 /** Of the node's init. */
 const MOUNTS = '/proc/1/mountinfo';
