@@ -200,6 +200,12 @@ const inTransition: Guard = ({ moving, memory: { refusal } }) => {
 /** Nobody can say any more that systemd has the order: it is asked again, and says so when it has. */
 const alreadyTold: Guard = (view) => (view.memory.told || view.order?.id !== view.record?.id ? awaitDown(view) : undefined);
 
+/** The operator has given it up by then. A node that is cut off while something is in its way does not install a package later that may have been withdrawn meanwhile. */
+const tooLate: Guard = ({ order, install, date }) => {
+  if (install !== 'Needed' || order?.deadline === undefined || date.getTime() <= Date.parse(order.deadline)) return undefined;
+  return refuse('InstallTooLate', `package ${order.install?.name} was to be installed until ${order.deadline}, and by the clock of the node that is over: the operator decides anew. If this comes back, compare that clock with the operator's`);
+};
+
 /** The last guard: what keeps the image from being put in place keeps the node from being changed, too. */
 const missing: Guard = (view) => (view.install === 'Needed' ? beginInstall(view) : undefined);
 
@@ -207,7 +213,7 @@ const underWay: Guard = (view) => (view.install === 'Running' ? awaitInstall(vie
 
 // The table.
 
-const makeReady = guarded([givenUp, pausing, refusedLately, missing], stage);
+const makeReady = guarded([givenUp, pausing, tooLate, refusedLately, missing], stage);
 const seeInstall = guarded([underWay, refusedLately], endInstall);
 const takeBack = guarded([refusedLately], unstage);
 

@@ -123,6 +123,20 @@ for (const [what, { arrange, reason, end }] of Object.entries(OBSTACLES)) {
   });
 }
 
+test('what was in the way until the deadline of the order is not installed after it: nobody may want it any more', async () => {
+  await using node = aNodeWithRepository();
+  node.machine.set('/run/systemd/inhibit/1', INHIBITOR);
+  node.start();
+  const deadline = new Date(node.machine.clock.now().getTime() + 300_000).toISOString().replace(/\.\d+/, '');
+  await order(node, { install, deadline });
+  await node.machine.clock.sleep(301_000);
+  node.machine.files.delete('/run/systemd/inhibit/1');
+  await node.machine.clock.sleep(600_000);
+  assert.deepEqual([saysOf(node), node.machine.packages.begun], [['Refused', 'InstallTooLate'], 0]);
+  await order(node, { id: 'order-2', install });
+  assert.deepEqual([saysOf(node), node.machine.packages.begun], [['Staged', 'Staged'], 1]);
+});
+
 test('an installation goes on when its order is given up, which is told, and the next order finds it', async () => {
   await using node = aNodeWithRepository();
   node.start();
