@@ -57,7 +57,7 @@ export const rebootTwoOperators: Scenario = {
     const out = mostOut(await outages.end());
     assert.equal(out.length, 1, `out of service at once: ${out.join(', ')}`);
     const phases = [...before.orders, ...(await orders.end())];
-    for (const node of nodes) assert.deepEqual(phasesOf(phases, node.options.name), { phases: ['Staging', 'Draining', 'Rebooting', 'Returning'], orders: 1 });
+    for (const node of nodes) assert.deepEqual(phasesOf(phases, node.options.name), { phases: ['Staging', 'Draining', 'Rebooting'], orders: 1 });
     await waitFor('the KernelPatch to be closed', { seconds: SOON }, async () => (await getKernelPatch(world, 'fix')).status?.closed === '2/2' || undefined);
     for (const node of nodes) await assertHealthyKernel(node);
   },
