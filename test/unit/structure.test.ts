@@ -5,14 +5,15 @@ import { test } from 'node:test';
 import { HOST_PATH_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN } from '../../crds/common.ts';
 import { ROOT } from '../cache.ts';
 
-const PARTS = ['crds', 'kernel', 'daemonset', 'operator'] as const;
+const PARTS = ['crds', 'kernel', 'trust', 'daemonset', 'operator'] as const;
 type Part = (typeof PARTS)[number];
 
 /** What each part may import of ours besides itself (docs: the design's section 4). */
-const MAY_IMPORT: Readonly<Record<Part, readonly string[]>> = { crds: [], kernel: [], daemonset: ['crds', 'kernel', 'package.json'], operator: ['crds', 'package.json'] };
+const MAY_IMPORT: Readonly<Record<Part, readonly string[]>> = { crds: [], kernel: [], trust: ['crds', 'kernel'], daemonset: ['crds', 'kernel', 'package.json'], operator: ['crds', 'package.json'] };
 const MAY_USE: Readonly<Record<Part, readonly string[]>> = {
   crds: ['zod/mini', 'yaml'],
   kernel: [],
+  trust: ['zod/mini'],
   daemonset: ['zod/mini', 'pino', 'prom-client'],
   operator: ['@kubernetes/client-node', 'zod/mini', 'pino', 'prom-client'],
 };
