@@ -102,6 +102,12 @@ function typeOf(json: unknown): string | undefined {
 
 const MAX_ISSUES = 3;
 
+/** The claims, or why they are none. */
+export function readClaims(json: unknown): Claims | string {
+  const parsed = z.safeParse(Claims, json);
+  return parsed.success ? parsed.data : describeIssues(parsed.error.issues);
+}
+
 /** The first few, each with its place. What stands there is not repeated: it may be anything. */
 export function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
   const described = issues.slice(0, MAX_ISSUES).map(({ path, code, message }) => `${path.map(String).join('.') || 'all of it'}: ${code === 'unrecognized_keys' ? 'it has a field that is not known' : message}`);

@@ -1,5 +1,5 @@
 /** The public keys that an admin has installed, and what they have signed. By node:crypto, without the network and without a clock. */
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
 export interface KeyFile {
@@ -62,12 +62,32 @@ function readKey(name: string, pem: string): TrustedKey | string {
   } catch {
     return 'its PUBLIC KEY block can not be read';
   }
+  const digest = digestOf(key);
+  if (typeof digest === 'string') return digest;
+  const { name: digestName } = digest;
+  return { name, fingerprint: hashOf(key).toString('hex').slice(0, 16), verify: (data, signature) => verifies(digestName, key, { data, signature }) };
+}
+
+/** The digest that goes with the key, or why it is not used. */
+function digestOf(key: KeyObject): { readonly name: string | null } | string {
   const kind = key.asymmetricKeyType === 'ec' ? key.asymmetricKeyDetails?.namedCurve : key.asymmetricKeyType;
-  const digest = DIGESTS[kind ?? ''];
-  if (digest === undefined) return `a key of kind ${kind} is not used: take ECDSA P-256, as cosign generate-key-pair makes it, Ed25519 or RSA`;
+  const name = DIGESTS[kind ?? ''];
+  if (name === undefined) return `a key of kind ${kind} is not used: take ECDSA P-256, as cosign generate-key-pair makes it, Ed25519 or RSA`;
   if (kind === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) < MIN_RSA_BITS) return `an RSA key of less than ${MIN_RSA_BITS} bits is not used`;
-  const fingerprint = createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('hex').slice(0, 16);
-  return { name, fingerprint, verify: (data, signature) => verifies(digest, key, { data, signature }) };
+  return { name };
+}
+
+/** Of SubjectPublicKeyInfo. */
+function hashOf(publicKey: KeyObject): Buffer {
+  return createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest();
+}
+
+/** The signature, and the hint by which cosign names the key; or why the key is not used. */
+export function signWith(privateKey: KeyObject, data: Buffer): { readonly signature: Buffer; readonly hint: string; readonly publicPEM: string } | string {
+  const publicKey = createPublicKey(privateKey);
+  const digest = digestOf(publicKey);
+  if (typeof digest === 'string') return digest;
+  return { signature: sign(digest.name, data, privateKey), hint: hashOf(publicKey).toString('base64'), publicPEM: publicKey.export({ type: 'spki', format: 'pem' }).toString() };
 }
 
 /** A signature that is not even well formed is a wrong one. */
