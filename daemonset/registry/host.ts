@@ -1,0 +1,84 @@
+/**
+ * The one way to registries: oras, in a process of its own for each request. It knows their credentials, redirects, certificates and proxies, the
+ * agent none of it, and its memory is gone with it. Where it runs as root its children run as nobody, without a capability.
+ */
+import { spawn } from 'node:child_process';
+
+export interface RegistrySettings {
+  /** The program. */
+  readonly oras: string;
+  /** Credentials, as `docker login` writes them (config.json; a Secret of type kubernetes.io/dockerconfigjson has the same). undefined: none. */
+  readonly credentialsFile: string | undefined;
+  /** Certificates of the authorities that registries are trusted by, in PEM: one file, and directories of more. */
+  readonly certificates: { readonly file: string | undefined; readonly directories: readonly string[] };
+  readonly proxy: { readonly https: string | undefined; readonly except: string | undefined };
+  readonly timeoutMilliseconds: number;
+}
+
+export interface BlobRequest {
+  /** REGISTRY/REPOSITORY */
+  readonly place: string;
+  readonly kind: 'manifest' | 'blob';
+  readonly sha256: string;
+  readonly limitBytes: number;
+}
+
+/** Bytes that the caller has to compare with the digest, or what oras said instead. */
+export type RegistryAnswer = { readonly kind: 'Bytes'; readonly bytes: Buffer } | { readonly kind: 'TooLarge' | 'TimedOut' | 'NotStarted' } | { readonly kind: 'Failed'; readonly stderr: string };
+
+export interface Registry {
+  fetch(request: BlobRequest): Promise<RegistryAnswer>;
+}
+
+/** oras says why in one line, or two. */
+const MAX_STDERR_BYTES = 4096;
+/** nobody, as in the image. */
+const NOBODY = 65_532;
+
+export function realRegistry(settings: RegistrySettings): Registry {
+  return { fetch: (request) => fetchBlob(settings, request) };
+}
+
+function fetchBlob(settings: RegistrySettings, { place, kind, sha256, limitBytes }: BlobRequest): Promise<RegistryAnswer> {
+  // Without --plain-http=false a registry on localhost would be asked without TLS. Without a file of its own oras looks for one at home.
+  const args = [kind, 'fetch', '--output', '-', '--plain-http=false', '--registry-config', settings.credentialsFile ?? '/dev/null', `${place}@sha256:${sha256}`];
+  return new Promise((resolve) => {
+    const child = spawn(settings.oras, args, { env: environmentOf(settings), cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], ...(process.getuid?.() === 0 && { uid: NOBODY, gid: NOBODY }) });
+    let stopped: 'TooLarge' | 'TimedOut' | 'NotStarted' | undefined;
+    const stop = (why: typeof stopped): void => {
+      stopped ??= why;
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(() => stop('TimedOut'), settings.timeoutMilliseconds);
+    const chunks: Buffer[] = [];
+    let total = 0;
+    child.stdout.on('data', (chunk: Buffer) => {
+      total += chunk.length;
+      if (total > limitBytes) stop('TooLarge');
+      else chunks.push(chunk);
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text.slice(0, MAX_STDERR_BYTES - stderr.length);
+    });
+    child.on('error', () => stop('NotStarted'));
+    child.on('close', (exitCode) => {
+      clearTimeout(timer);
+      if (stopped !== undefined) resolve({ kind: stopped });
+      else if (exitCode === 0) resolve({ kind: 'Bytes', bytes: Buffer.concat(chunks, total) });
+      else resolve({ kind: 'Failed', stderr });
+    });
+  });
+}
+
+function environmentOf({ certificates: { file, directories }, proxy }: RegistrySettings): Record<string, string> {
+  return {
+    LC_ALL: 'C',
+    // oras looks for its configuration there; nobody has none.
+    HOME: '/nonexistent',
+    ...(file !== undefined && { SSL_CERT_FILE: file }),
+    ...(directories.length > 0 && { SSL_CERT_DIR: directories.join(':') }),
+    ...(proxy.https !== undefined && { HTTPS_PROXY: proxy.https }),
+    ...(proxy.except !== undefined && { NO_PROXY: proxy.except }),
+  };
+}
