@@ -33,7 +33,7 @@ import type { Progress } from './reporter.ts';
 import { identityOf, lookAgainIn } from './rules.ts';
 import type { EntryView } from './rules.ts';
 import { runStep } from './run.ts';
-import type { Confirm, Machine } from './run.ts';
+import type { Confirm, LoadingMachine } from './run.ts';
 import { makeStallWatch } from './stalls.ts';
 import { STEPS } from './steps.ts';
 import { wakeable } from './wake.ts';
@@ -42,7 +42,7 @@ import { wakeable } from './wake.ts';
 const FACTS_MILLISECONDS = 30_000;
 
 export interface AgentOptions {
-  readonly machine: Omit<Machine, 'journal'>;
+  readonly machine: Omit<LoadingMachine, 'journal'>;
   /** Writes the status of this node's NodeKernel. Throws KernelPatchError. */
   readonly writeStatus: (status: NodeKernelStatus) => Promise<void>;
   /** The NodeKernel as the API server has it now, and no cache. Throws KernelPatchError. */
@@ -64,13 +64,13 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock }, writeStatus, readIntent, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock, verification }, writeStatus, readIntent, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
   const bootLayout = makeBootLayoutReader(host);
-  const boot = makeBootKeeper({ host, clock, files: bootFiles, log });
-  const machine: Machine = { host, clock, journal };
+  const boot = makeBootKeeper({ host, clock, files: bootFiles, verification, log });
+  const machine: LoadingMachine = { host, clock, journal, verification };
   const reboots = makeRebootKeeper(machine, log);
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });

@@ -11,6 +11,8 @@ import { refuseFunctions, refuseHiding, refuseLoad, refuseMemory } from '../kern
 import type { ForeignLivePatch, Refusal } from '../kernel/preflight.ts';
 import { readFunctions } from '../kernel/tracing.ts';
 import type { FunctionFindings } from '../kernel/tracing.ts';
+import { voucherOf } from './trust/vouch.ts';
+import type { Verification } from './trust/vouch.ts';
 
 export interface LoadCheck extends ReadModule {
   readonly facts: KernelFacts;
@@ -20,13 +22,18 @@ export interface LoadCheck extends ReadModule {
   readonly unchecked: readonly string[];
 }
 
+export interface Verified {
+  readonly host: Host;
+  readonly verification: Verification;
+}
+
 /**
  * Everything is checked on fresh facts, and on the very bytes that are then given to the kernel. The kernel makes up its lists of functions while
  * they are read, which takes it longer than all else here: so they are read for a module that has passed the rest.
  */
-export async function checkLoad(host: Host, wanted: WantedLivePatch, foreign: readonly ForeignLivePatch[]): Promise<LoadCheck> {
+export async function checkLoad({ host, verification }: Verified, wanted: WantedLivePatch, foreign: readonly ForeignLivePatch[]): Promise<LoadCheck> {
   const facts = await readFacts(host);
-  const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
+  const { bytes, finding } = await readModuleFile(host, wanted.hostPath, voucherOf(host, verification, wanted, facts));
   const refusal = refuseLoad(wanted, facts, finding) ?? refuseMemory(wanted, bytes.length, await readAvailableMemory(host)) ?? refuseHiding(wanted, listedFunctions(finding), foreign);
   if (refusal !== undefined) return { facts, bytes, finding, refusal, unchecked: [] };
   const { functions, unchecked } = await lookAtFunctions(host, finding);

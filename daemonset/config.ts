@@ -1,14 +1,16 @@
 /** The agent's settings. The only file that reads the environment. */
 import * as z from 'zod/mini';
+import { VERIFICATION_POLICIES } from './trust/vouch.ts';
 
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** Set by the DaemonSet, except the last five, which have the defaults of a pod and are there for tests. */
+/** Set by the DaemonSet, except the last six, which have the defaults of a pod and are there for tests. Without a word on it, live patches must be signed. */
 const Environment = z.object({
   NODE_NAME: z.string().check(z.minLength(1)),
   HOST_ROOT: z._default(z.string().check(z.startsWith('/')), '/host'),
   LOG_LEVEL: z._default(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']), 'info'),
   METRICS_PORT: z._default(z.coerce.number().check(z.int(), z.minimum(0), z.maximum(65_535)), 9102),
+  VERIFICATION: z._default(z.enum(VERIFICATION_POLICIES), 'Require'),
   KUBERNETES_SERVICE_HOST: z.optional(z.string()),
   KUBERNETES_SERVICE_PORT: z._default(z.string(), '443'),
   API_URL: z.optional(z.url()),
@@ -16,6 +18,7 @@ const Environment = z.object({
   API_TOKEN_FILE: z._default(z.string(), `${SERVICE_ACCOUNT}/token`),
   STAGING_DIRECTORY: z._default(z.string(), '/run/kernelpatch'),
   BOOT_FILES: z._default(z.string(), '/app'),
+  VERIFICATION_KEYS: z._default(z.string(), '/etc/kernelpatch/keys'),
 });
 
 export interface Config {
@@ -26,6 +29,8 @@ export interface Config {
   readonly bootFiles: string;
   readonly logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
   readonly metricsPort: number;
+  /** Whether live patches must be signed, and the directory of the keys. */
+  readonly verification: { readonly policy: z.infer<typeof Environment>['VERIFICATION']; readonly keys: string };
   readonly api: { readonly baseURL: string; readonly caFile: string; readonly tokenFile: string };
 }
 
@@ -43,6 +48,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     bootFiles: set.BOOT_FILES,
     logLevel: set.LOG_LEVEL,
     metricsPort: set.METRICS_PORT,
+    verification: { policy: set.VERIFICATION, keys: set.VERIFICATION_KEYS },
     api: { baseURL, caFile: set.API_CA_FILE, tokenFile: set.API_TOKEN_FILE },
   };
 }

@@ -17,6 +17,7 @@ import { follow } from './follow.ts';
 import { createMetrics } from './metrics.ts';
 import { isRemoved } from './removal.ts';
 import { serve } from './server.ts';
+import { readKeyFiles } from './trust/host.ts';
 
 /** Longer than the longest turn: insmod's timeout (60 s), rmmod's retries and a write to the API server. */
 const ILL_AFTER_MILLISECONDS = 300_000;
@@ -40,7 +41,7 @@ async function main(config: Config): Promise<void> {
   const host = realHost({ root: config.hostRoot, stagingDirectory: config.stagingDirectory });
   const bootFile = (name: string): string => readFileSync(join(config.bootFiles, name), 'utf8');
   const agent = createAgent({
-    machine: { host, clock },
+    machine: { host, clock, verification: { policy: config.verification.policy, readKeyFiles: () => readKeyFiles(config.verification.keys) } },
     writeStatus: (status) => api.patchStatus(status),
     readIntent: async () => (await api.list()).object,
     isRemoved: () => isRemoved(api, clock, log),

@@ -17,6 +17,8 @@ import type { Memory } from './memory.ts';
 import { attempted, failed, identified, refused } from './memory.ts';
 import type { EntryView } from './rules.ts';
 import type { Step, StepName } from './steps.ts';
+import { voucherOf } from './trust/vouch.ts';
+import type { Verification } from './trust/vouch.ts';
 
 export interface Machine {
   readonly host: Host;
@@ -24,11 +26,16 @@ export interface Machine {
   readonly journal: Journal;
 }
 
+/** What live patches are loaded with. */
+export interface LoadingMachine extends Machine {
+  readonly verification: Verification;
+}
+
 /**
  * The step has been tried once; the memory returned says what it told. Where the patch stands now only the next look at the kernel says.
  * Steps that wait, and final ones, change nothing. Throws HostUnwritable when `enabled` was not taken, which a race with the kernel can do.
  */
-export async function runStep(machine: Machine, view: EntryView, step: Step, confirm: Confirm): Promise<Memory> {
+export async function runStep(machine: LoadingMachine, view: EntryView, step: Step, confirm: Confirm): Promise<Memory> {
   const effect = EFFECTS[step.name];
   return effect === undefined ? view.memory : effect(machine, view, confirm);
 }
@@ -36,7 +43,7 @@ export async function runStep(machine: Machine, view: EntryView, step: Step, con
 /** Asked last before a load: why it is not begun; undefined: it is still wanted. */
 export type Confirm = (view: EntryView) => Promise<{ readonly reason: string; readonly message: string } | undefined>;
 
-type Effect = (machine: Machine, view: EntryView, confirm: Confirm) => Promise<Memory>;
+type Effect = (machine: LoadingMachine, view: EntryView, confirm: Confirm) => Promise<Memory>;
 
 const EFFECTS: Readonly<Partial<Record<StepName, Effect>>> = {
   Inspect: inspect,
@@ -46,8 +53,8 @@ const EFFECTS: Readonly<Partial<Record<StepName, Effect>>> = {
   RemoveModule: remove,
 };
 
-async function inspect({ host, clock }: Machine, { wanted, memory }: EntryView): Promise<Memory> {
-  const { finding } = await readModuleFile(host, wanted.hostPath);
+async function inspect({ host, clock, verification }: LoadingMachine, { wanted, memory }: EntryView): Promise<Memory> {
+  const { finding } = await readModuleFile(host, wanted.hostPath, voucherOf(host, verification, wanted, undefined));
   const refusal = refuseFile(wanted, finding);
   return refusal === undefined ? remembering(memory, finding) : refused(memory, refusal, clock.monotonic());
 }
@@ -58,10 +65,10 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
 }
 
 /** What was checked is given to the kernel, and journalled just before. */
-async function load(machine: Machine, view: EntryView, confirm: Confirm): Promise<Memory> {
+async function load(machine: LoadingMachine, view: EntryView, confirm: Confirm): Promise<Memory> {
   const { wanted, memory, otherTransition, foreign } = view;
   const { host, clock, journal } = machine;
-  const { facts, bytes, finding, unchecked, ...checked } = await checkLoad(host, wanted, foreign);
+  const { facts, bytes, finding, unchecked, ...checked } = await checkLoad(machine, wanted, foreign);
   const refusal = checked.refusal ?? refuseJournal(journal, facts) ?? (await confirm(view));
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());
   const known = remembering(memory, finding);

@@ -8,7 +8,7 @@ import type { Errno } from './errno.ts';
 import { KernelPatchError } from './errors.ts';
 import type { Host } from './host.ts';
 import { LIVEPATCH_DIRECTORY } from './patches.ts';
-import type { FileFinding } from './preflight.ts';
+import type { FileFinding, Refusal } from './preflight.ts';
 
 /** A bound, so that a wrong path can not fill the agent's memory. A cumulative live patch has a few MiB. */
 export const MAX_MODULE_BYTES = 32 * 1024 * 1024;
@@ -24,20 +24,33 @@ export interface ReadModule {
   readonly finding: FileFinding;
 }
 
+/**
+ * Says of a file's digest why it is not trusted, or how to judge what is found in it. Nothing in the file is looked at before.
+ */
+export type Vouch = (sha256: string) => Promise<Refusal | ((module: ModuleInfo) => Refusal | undefined)>;
+
 export type Answer = { readonly ok: true } | { readonly ok: false; readonly errno: Errno; readonly stderr: string };
 
 /** Reads and judges the file once. What is loaded later are these bytes, never a second read of the path. */
-export async function readModuleFile(host: Host, hostPath: string): Promise<ReadModule> {
+export async function readModuleFile(host: Host, hostPath: string, vouch: Vouch): Promise<ReadModule> {
   const none = Buffer.alloc(0);
   try {
     const bytes = await host.read(hostPath, MAX_MODULE_BYTES);
     if (bytes === undefined) return { bytes: none, finding: { kind: 'Missing' } };
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    return { bytes, finding: { kind: 'Read', sha256, ...tryParse(bytes) } };
+    return { bytes, finding: await judge(bytes, vouch) };
   } catch (error) {
     if (!(error instanceof KernelPatchError)) throw error;
     return { bytes: none, finding: { kind: error.code === 'FileTooLarge' ? 'TooLarge' : 'Unreadable', detail: error.message } };
   }
+}
+
+async function judge(bytes: Buffer, vouch: Vouch): Promise<FileFinding> {
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const vouched = await vouch(sha256);
+  if (typeof vouched !== 'function') return { kind: 'Distrusted', sha256, refusal: vouched };
+  const parsed = tryParse(bytes);
+  const refusal = parsed.module && vouched(parsed.module);
+  return refusal === undefined ? { kind: 'Read', sha256, ...parsed } : { kind: 'Distrusted', sha256, refusal };
 }
 
 function tryParse(bytes: Buffer): { readonly module: ModuleInfo | undefined; readonly invalid: string } {

@@ -32,7 +32,8 @@ export type RefusalReason =
   | 'WrongKernel';
 
 export interface Refusal {
-  readonly reason: RefusalReason;
+  /** A RefusalReason, or why a file is not trusted. */
+  readonly reason: string;
   readonly message: string;
 }
 
@@ -61,6 +62,7 @@ export type FileFinding =
   | { readonly kind: 'Missing' }
   | { readonly kind: 'TooLarge'; readonly detail: string }
   | { readonly kind: 'Unreadable'; readonly detail: string }
+  | { readonly kind: 'Distrusted'; readonly sha256: string; readonly refusal: Refusal }
   | { readonly kind: 'Read'; readonly sha256: string; readonly module: ModuleInfo | undefined; readonly invalid: string };
 
 /** The file is the one that was asked for, and can be recognised in the kernel by its build id. */
@@ -72,8 +74,10 @@ export function refuseFile(order: ModuleOrder, file: FileFinding): Refusal | und
       return refusal('FileTooLarge', `${file.detail}: correct source.hostPath, or strip the module of its debug information`);
     case 'Unreadable':
       return refusal('FileUnreadable', `${file.detail}: check the file and the disk of this node`);
+    case 'Distrusted':
+      return refuseDigest(order, file.sha256) ?? file.refusal;
     case 'Read':
-      return refuseContent(order, file.sha256, file.module, file.invalid);
+      return refuseDigest(order, file.sha256) ?? refuseContent(order, file.module, file.invalid);
     default:
       return file satisfies never;
   }
@@ -145,11 +149,12 @@ function refusal(reason: RefusalReason, message: string): Refusal {
   return { reason, message };
 }
 
-function refuseContent(order: ModuleOrder, sha256: string, module: ModuleInfo | undefined, invalid: string): Refusal | undefined {
+function refuseDigest({ hostPath, sha256 }: ModuleOrder, found: string): Refusal | undefined {
+  return found === sha256 ? undefined : refusal('DigestMismatch', `${hostPath} has sha256 ${found}, the KernelPatch asks for ${sha256}: replace the file, or correct sha256`);
+}
+
+function refuseContent(order: ModuleOrder, module: ModuleInfo | undefined, invalid: string): Refusal | undefined {
   const { hostPath } = order;
-  if (sha256 !== order.sha256) {
-    return refusal('DigestMismatch', `${hostPath} has sha256 ${sha256}, the KernelPatch asks for ${order.sha256}: replace the file, or correct sha256`);
-  }
   if (module === undefined) return refusal('NotAModule', `${hostPath} is not a kernel module: ${invalid}. Build it again, and take the new sha256`);
   if (module.name !== order.name) {
     return refusal('NameMismatch', `${hostPath} is the module ${module.name}, the KernelPatch says ${order.name}: set livePatch.name to ${module.name}, or correct source.hostPath`);

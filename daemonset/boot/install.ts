@@ -6,6 +6,8 @@ import type { Host } from '../../kernel/host.ts';
 import { readModuleFile } from '../../kernel/livepatch.ts';
 import type { Refusal } from '../../kernel/preflight.ts';
 import { refuseFile } from '../../kernel/preflight.ts';
+import { voucherOf } from '../trust/vouch.ts';
+import type { Verification } from '../trust/vouch.ts';
 import { encodeManifest, parseManifest } from './manifest.ts';
 import type { BootModule } from './manifest.ts';
 
@@ -32,6 +34,7 @@ export interface Installation {
   readonly modules: readonly BootModule[];
   /** Where the modules are copied from. */
   readonly wanted: readonly WantedLivePatch[];
+  readonly verification: Verification;
 }
 
 /** What the manifest of the running kernel lists, of this build of it. Throws HostUnreadable, FileTooLarge. */
@@ -45,7 +48,7 @@ export async function readInstalled(host: Host, { release, buildID }: KernelFact
  * The next boot of this kernel loads these modules and no others, whenever the power fails meanwhile; and no other kernel loads any, since
  * what was kept for it may have been withdrawn. Returns why a module could not be copied; load.sh passes it over. Throws HostUnreadable, HostUnwritable.
  */
-export async function install(host: Host, { files, facts, modules, wanted }: Installation): Promise<Refusal | undefined> {
+export async function install(host: Host, { files, facts, modules, wanted, verification }: Installation): Promise<Refusal | undefined> {
   const directory = `${BOOT_DIRECTORY}/${facts.release}`;
   // What is dropped goes first: this needs no space on the disk, and a manifest that still lists it loads nothing.
   await removeOthers(host, BOOT_DIRECTORY, [LOADER, facts.release]);
@@ -53,7 +56,7 @@ export async function install(host: Host, { files, facts, modules, wanted }: Ins
   await ensureText(host, `${BOOT_DIRECTORY}/${LOADER}`, files.loader);
   let refusal: Refusal | undefined;
   for (const module of modules) {
-    if (!(await isThere(host, `${directory}/${fileOf(module)}`))) refusal = (await copy(host, directory, wanted.find(({ sha256 }) => sha256 === module.sha256))) ?? refusal;
+    if (!(await isThere(host, `${directory}/${fileOf(module)}`))) refusal = (await copy(host, directory, { wanted: wanted.find(({ sha256 }) => sha256 === module.sha256), verification, facts })) ?? refusal;
   }
   await ensureText(host, `${directory}/${MANIFEST}`, encodeManifest({ kernelBuildID: facts.buildID, modules }));
   await ensureText(host, UNIT_PATH, files.unit);
@@ -83,9 +86,13 @@ async function ensureText(host: Host, path: string, text: string): Promise<void>
   if (found?.toString('utf8') !== text) await host.replace(path, text);
 }
 
-async function copy(host: Host, directory: string, wanted: WantedLivePatch | undefined): Promise<Refusal | undefined> {
+interface Copy extends Pick<Installation, 'verification' | 'facts'> {
+  readonly wanted: WantedLivePatch | undefined;
+}
+
+async function copy(host: Host, directory: string, { wanted, verification, facts }: Copy): Promise<Refusal | undefined> {
   if (wanted === undefined) return undefined;
-  const { bytes, finding } = await readModuleFile(host, wanted.hostPath);
+  const { bytes, finding } = await readModuleFile(host, wanted.hostPath, voucherOf(host, verification, wanted, facts));
   const refusal = refuseFile(wanted, finding);
   if (refusal === undefined) await host.replace(`${directory}/${wanted.sha256}.ko`, bytes);
   return refusal;

@@ -6,6 +6,7 @@ import { KernelPatchError } from '../../kernel/errors.ts';
 import type { KernelFacts } from '../../kernel/facts.ts';
 import type { Host } from '../../kernel/host.ts';
 import type { Entry } from '../decide.ts';
+import type { Verification } from '../trust/vouch.ts';
 import { install, readInstalled, uninstall } from './install.ts';
 import type { BootFiles } from './install.ts';
 import { chooseModules } from './manifest.ts';
@@ -25,12 +26,13 @@ export interface BootKeeperOptions {
   readonly host: Host;
   readonly clock: Clock;
   readonly files: BootFiles;
+  readonly verification: Verification;
   readonly log: Logger;
 }
 
 const OFF: BootReport = { state: 'Off', reason: 'NotAllowed', message: 'livePatch.atBoot of the PatchPolicy is false: after a boot the live patches are loaded when the agent has started' };
 
-export function makeBootKeeper({ host, clock, files, log }: BootKeeperOptions): BootKeeper {
+export function makeBootKeeper({ host, clock, files, verification, log }: BootKeeperOptions): BootKeeper {
   /** What was chosen last; at first what an earlier agent has left on the node. */
   let kept: readonly BootModule[] | undefined;
   let last: { readonly decision: string; readonly at: number; readonly report: BootReport | undefined } | undefined;
@@ -41,7 +43,7 @@ export function makeBootKeeper({ host, clock, files, log }: BootKeeperOptions): 
       return undefined;
     }
     if ((await host.list('/run/systemd/system')) === undefined) return unavailable('NoSystemd', 'the node does not boot with systemd');
-    const refusal = await install(host, { files, facts, modules, wanted: entries.map(({ view }) => view.wanted) });
+    const refusal = await install(host, { files, facts, modules, wanted: entries.map(({ view }) => view.wanted), verification });
     if (refusal !== undefined) return unavailable(refusal.reason, refusal.message);
     const names = modules.map(({ name }) => name).join(', ');
     return { state: 'Kept', reason: 'Kept', message: `the next boot of ${facts.release} loads ${names} before the network; kernelpatch.boot=0 on the kernel's command line skips it` };

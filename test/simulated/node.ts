@@ -6,6 +6,7 @@ import { createAgent } from '../../daemonset/agent.ts';
 import type { Agent } from '../../daemonset/agent.ts';
 import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
+import type { Verification } from '../../daemonset/trust/vouch.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
 import { someFacts } from './facts.ts';
@@ -22,6 +23,8 @@ export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
 const STOP_MILLISECONDS = 500;
 
 export const BOOT_FILES: BootFiles = { loader: '#!/bin/sh\n', unit: '[Unit]\n' };
+
+export const NO_VERIFICATION: Verification = { policy: 'Off', readKeyFiles: () => Promise.resolve([]) };
 
 export function sha256Of(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
@@ -79,6 +82,8 @@ export interface SimulatedNode extends AsyncDisposable {
   unwant(): void;
   /** What the agent is answered when it ends. */
   removed: boolean;
+  /** Of the agents that are started from now on; at first nothing has to be signed. */
+  verification: Verification;
   /** Starts an agent, with nothing but what is on the machine and in the object. */
   start(diesAtEffect?: number): void;
   /** The power fails and comes back: the agent is dead, the kernel empty, and nobody has started a new agent yet. */
@@ -174,12 +179,13 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
       running?.agent.accept(undefined);
     },
     removed: false,
+    verification: NO_VERIFICATION,
     writeMilliseconds: 0,
     start(diesAtEffect) {
       const own = aLife(diesAtEffect);
       life = own;
       const agent = createAgent({
-        machine: { host: hostOf(machine.host, own), clock },
+        machine: { host: hostOf(machine.host, own), clock, verification: node.verification },
         writeStatus: (status) => own.effect(() => writeStatus(status)),
         readIntent: () =>
           own.look(async () => {

@@ -10,6 +10,7 @@ test('in a pod the name of the node is enough', () => {
     bootFiles: '/app',
     logLevel: 'info',
     metricsPort: 9102,
+    verification: { policy: 'Require', keys: '/etc/kernelpatch/keys' },
     api: {
       baseURL: 'https://10.96.0.1:443',
       caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
@@ -28,6 +29,7 @@ const WRONG: Readonly<Record<string, [Readonly<Record<string, string>>, RegExp]>
   'no API server': [{ NODE_NAME: 'node-1' }, /^KUBERNETES_SERVICE_HOST: missing/],
   'a relative root': [{ NODE_NAME: 'node-1', HOST_ROOT: 'host' }, /^HOST_ROOT: /],
   'a port that is none': [{ NODE_NAME: 'node-1', METRICS_PORT: '99999' }, /^METRICS_PORT: /],
+  'a verification that is none': [{ NODE_NAME: 'node-1', VERIFICATION: 'off' }, /^VERIFICATION: /],
   'an unknown log level': [{ NODE_NAME: 'node-1', LOG_LEVEL: 'loud' }, /^LOG_LEVEL: /],
 };
 
