@@ -24,7 +24,8 @@ function main(words: readonly string[]): void {
   const target = join(options.output, subject.fileName);
   if (options.signing.kind === 'Later') {
     write(`${target}.claims.json`, `${JSON.stringify(makeClaims(subject.module, options), undefined, 2)}\n`);
-    print(`cosign attest-blob ${options.file} --predicate ${target}.claims.json --type ${CLAIMS_TYPE} --bundle ${bundleNameOf(target)} --key KEY`);
+    // Without a signing configuration cosign sends what it signs to the public transparency log.
+    print(`cosign signing-config create --out signing-config.json\ncosign attest-blob ${options.file} --predicate ${target}.claims.json --type ${CLAIMS_TYPE} --bundle ${bundleNameOf(target)} --signing-config signing-config.json --key KEY`);
     return;
   }
   const { claims, bundle } = signed(subject, options.signing, options);
@@ -49,7 +50,7 @@ function signed(subject: Subject, signing: Exclude<Signing, { kind: 'Later' }>, 
 function readPrivateKey(path: string) {
   const text = read(path).toString();
   if (text.includes('ENCRYPTED SIGSTORE PRIVATE KEY') || text.includes('ENCRYPTED COSIGN PRIVATE KEY')) {
-    throw new CliError(`${path} is a key that only cosign can open: leave out --key, sign with the cosign command that is then printed, and give the result as --signed`);
+    throw new CliError(`${path} is a key that only cosign can open: leave out --key, sign with the cosign commands that are then printed, and give the result as --signed`);
   }
   try {
     const passphrase = process.env['KERNELPATCH_PASSPHRASE'];

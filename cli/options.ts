@@ -18,7 +18,7 @@ The kernel, the build id, the functions and whether it is cumulative are taken f
   --output DIRECTORY    where to write to; here by default
   --push REFERENCE      push the artifact, and print the reference by digest
   --registry-config F   credentials for --push, as docker login writes them
-Without --key and --signed it writes FILE.ko.claims.json, and prints the cosign command that signs it.
+Without --key and --signed it writes FILE.ko.claims.json, and prints the cosign commands that sign it.
 `;
 
 /** Who signs: a key here, somebody who has done it already, or somebody who will. */

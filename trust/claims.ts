@@ -9,7 +9,7 @@ import type { Judged } from './refusal.ts';
 
 /** The predicate's type. Another one of these means other rules: it is not read by the rules of this one. */
 export const CLAIMS_TYPE = 'https://kernelpatch.dev/claims/v1';
-/** cosign writes v1; in-toto's tools of before 2023 wrote v0.1, with the same fields. */
+/** in-toto's own, and the one that cosign 3 still writes, with the same fields. */
 const STATEMENT_TYPES = ['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1'] as const;
 
 /** A cumulative live patch has some hundred functions of 40 bytes. */
@@ -60,7 +60,7 @@ export interface ClaimedFile {
   readonly claims: Claims;
 }
 
-/** The statement that cosign attest-blob makes of the same claims. */
+/** As cosign attest-blob makes it of the same claims, but for its type. */
 export function writeStatement({ sha256, claims }: ClaimedFile, fileName: string): Buffer {
   const statement: z.infer<typeof Statement> = {
     _type: STATEMENT_TYPES[0],

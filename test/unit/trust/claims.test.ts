@@ -16,7 +16,7 @@ const reasonOf = (payload: Buffer): TrustRefusalReason | undefined => {
 const bytesOf = (statement: unknown): Buffer => Buffer.from(JSON.stringify(statement));
 const claiming = (changes: object): Buffer => bytesOf({ ...STATEMENT, predicate: { ...someClaims(), ...changes } });
 
-test('claims are read as they were written, also those of older in-toto tools', () => {
+test('claims are read as they were written, also as cosign writes them', () => {
   const claims = someClaims({ kernel: { release: '6.1.0-9-amd64', buildID: '1a'.repeat(20) }, functions: ['vmlinux:show_it,2', 'ext4:do_it.isra.0'] });
   assert.deepEqual(readStatement(writeStatement({ sha256: SHA256, claims }, 'fix.ko')), { ok: true, value: { sha256: SHA256, claims } });
   assert.equal(reasonOf(bytesOf({ ...STATEMENT, _type: 'https://in-toto.io/Statement/v0.1' })), undefined);
