@@ -16,6 +16,9 @@ const AGENT_LABELS = { 'app.kubernetes.io/name': 'kernelpatch', 'app.kubernetes.
 /** Part of every node (FHS 5.8.5, state that needs no directory of its own), so that nothing of ours is left there without a file of ours. */
 const JOURNAL_DIRECTORY = '/var/lib/misc';
 
+/** Made by the chart from verification.keys. */
+const KEYS_CONFIG_MAP = 'kernelpatch-keys';
+
 /** The agents' /healthz and /metrics. */
 const METRICS_PORT = 9102;
 
@@ -25,6 +28,8 @@ export interface AgentSettings {
   readonly imagePullPolicy: string;
   readonly serviceAccount: string;
   readonly logLevel: string;
+  /** Whether live patches must be signed; by which keys the chart's ConfigMap says. */
+  readonly verification: 'Require' | 'Off';
   /** The operator's Deployment: with it the DaemonSet goes (garbage collection). */
   readonly owner: { readonly name: string; readonly uid: string };
 }
@@ -76,6 +81,8 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
       { name: 'journal', hostPath: { path: JOURNAL_DIRECTORY, type: 'DirectoryOrCreate' } },
       // Not /etc/systemd/system, which a node without systemd has not: its pod would not start.
       { name: 'etc', hostPath: { path: '/etc', type: 'Directory' } },
+      // Without it no key is installed, and the agent says so.
+      { name: 'keys', configMap: { name: KEYS_CONFIG_MAP, optional: true } },
       { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
     ],
   };
@@ -102,6 +109,7 @@ function container(settings: AgentSettings): object {
       { name: 'LOG_LEVEL', value: settings.logLevel },
       { name: 'METRICS_PORT', value: String(METRICS_PORT) },
       { name: 'MALLOC_MMAP_THRESHOLD_', value: MMAP_THRESHOLD },
+      { name: 'VERIFICATION', value: settings.verification },
     ],
     ports: [{ name: 'metrics', containerPort: METRICS_PORT, protocol: 'TCP' }],
     livenessProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 30, timeoutSeconds: 10, failureThreshold: 3 },
@@ -117,6 +125,7 @@ function container(settings: AgentSettings): object {
       { name: 'journal', mountPath: `/host${JOURNAL_DIRECTORY}` },
       // And the unit that loads it, kernelpatch-boot.service. A node whose /etc is read-only goes without it (NodeKernel status.boot).
       { name: 'etc', mountPath: '/host/etc' },
+      { name: 'keys', mountPath: '/etc/kernelpatch/keys', readOnly: true },
       { name: 'run', mountPath: '/run/kernelpatch' },
     ],
   };

@@ -12,6 +12,7 @@ const Environment = z.object({
   AGENT_IMAGE: required('the image of the agents, as registry/kernelpatch@sha256:...; the chart gives the operator its own'),
   AGENT_IMAGE_PULL_POLICY: z._default(z.enum(['Always', 'IfNotPresent', 'Never'], 'write Always, IfNotPresent or Never'), 'IfNotPresent'),
   AGENT_SERVICE_ACCOUNT: required('the ServiceAccount of the agents, in the same namespace'),
+  AGENT_VERIFICATION: z._default(z.enum(['Require', 'Off'], 'write Require or Off'), 'Require'),
   LOG_LEVEL: z._default(z.enum(LOG_LEVELS, `write one of ${LOG_LEVELS.join(', ')}`), 'info'),
   METRICS_PORT: z._default(z.string().check(z.regex(/^[1-9][0-9]{0,4}$/, 'write a port from 1 to 65535'), z.refine((port) => Number(port) <= 65535, 'write a port from 1 to 65535')), '9101'),
   LEASE_NAME: z._default(z.string().check(z.minLength(1, 'is empty: write the name of the Lease or leave it out')), 'kernelpatch-operator'),
@@ -24,6 +25,7 @@ export interface Config {
   readonly agentImage: string;
   readonly agentImagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   readonly agentServiceAccount: string;
+  readonly agentVerification: 'Require' | 'Off';
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly metricsPort: number;
   readonly leaseName: string;
@@ -44,6 +46,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     agentImage: values.AGENT_IMAGE,
     agentImagePullPolicy: values.AGENT_IMAGE_PULL_POLICY,
     agentServiceAccount: values.AGENT_SERVICE_ACCOUNT,
+    agentVerification: values.AGENT_VERIFICATION,
     logLevel: values.LOG_LEVEL,
     metricsPort: Number(values.METRICS_PORT),
     leaseName: values.LEASE_NAME,

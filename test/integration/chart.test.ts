@@ -99,6 +99,20 @@ test('a digest wins over a tag, for the operator and for the agents it starts', 
   assert.deepEqual(images, [`registry.example/kp@${digest}`, `registry.example/kp@${digest}`]);
 });
 
+function keysIn(manifest: string): unknown {
+  const objects = parseAllDocuments(manifest).map((document) => document.toJS() as Rendered & { readonly data?: unknown });
+  return objects.find(({ metadata }) => metadata.name === 'kernelpatch-keys')?.data;
+}
+
+test('live patches must be signed by the keys of the chart, unless it says that nobody has to', async () => {
+  const key = join(ROOT, 'test/unit/trust/cosign/p256.pub');
+  assert.deepEqual(keysIn(await template()), {});
+  const set = await helm('template', 'kernelpatch', CHART, '--namespace', NAMESPACE, '--kube-version', '1.36.0', '--set-file', `verification.keys.release\\.pub=${key}`);
+  assert.deepEqual(keysIn(set), { 'release.pub': readFileSync(key, 'utf8') });
+  assert.match(set, /AGENT_VERIFICATION\n\s+value: "Require"/);
+  assert.match(await template('verification.policy=Off'), /AGENT_VERIFICATION\n\s+value: "Off"/);
+});
+
 const refused: readonly (readonly [string, string])[] = [
   ['replicas=0', "at '/replicas': minimum: got 0, want 1"],
   ['replicas=many', "at '/replicas': got string, want integer"],
@@ -107,6 +121,8 @@ const refused: readonly (readonly [string, string])[] = [
   ['image.digest=latest', "at '/image/digest': 'latest' does not match pattern"],
   ['image.repository=', "at '/image/repository': minLength: got 0, want 1"],
   ['logLevel=verbose', "at '/logLevel': value must be one of 'fatal', 'error', 'warn', 'info', 'debug', 'trace'"],
+  ['verification.policy=Warn', "at '/verification/policy': value must be one of 'Require', 'Off'"],
+  ['verification.keys.release\\.pub=cosign', "at '/verification/keys/release.pub': 'cosign' does not match pattern"],
   ['crds.keep=maybe', "at '/crds/keep': got string, want boolean"],
   ['networkPolicy.apiServerPorts={https}', "at '/networkPolicy/apiServerPorts/0': got string, want integer"],
   ['metrics.serviceMonitor.interval=soon', "at '/metrics/serviceMonitor/interval': 'soon' does not match pattern"],
@@ -181,6 +197,7 @@ const rights: readonly (readonly [account: string, verb: string, what: string, n
 test('installed it gives the rights that are used and no others; uninstalled it leaves nothing behind', async () => {
   const clean = await everything();
   const notes = await helm('install', 'kernelpatch', CHART, '--namespace', NAMESPACE, '--set', 'replicas=2');
+  assert.match(notes, /Live patches must be signed, and no key is installed/);
   assert.match(notes, new RegExp(`kubectl label namespace ${NAMESPACE} --overwrite pod-security.kubernetes.io/enforce=privileged`));
   for (const [account, verb, what, namespace, allowed] of rights) {
     assert.equal(await mayI(account, verb, what, namespace), allowed, `${account} ${verb} ${what} in ${namespace ?? 'the cluster'}`);

@@ -9,7 +9,7 @@ import type { AgentSettings } from '../../../operator/agents.ts';
 import { aNode, aPolicy, aView } from './builders.ts';
 
 const settings: AgentSettings = {
-  namespace: 'kernelpatch', image: 'registry/kernelpatch@sha256:1', imagePullPolicy: 'IfNotPresent', serviceAccount: 'kernelpatch-agent', logLevel: 'info', owner: { name: 'kernelpatch-operator', uid: 'uid-1' },
+  namespace: 'kernelpatch', image: 'registry/kernelpatch@sha256:1', imagePullPolicy: 'IfNotPresent', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', owner: { name: 'kernelpatch-operator', uid: 'uid-1' },
 };
 
 interface PodSpec {
@@ -51,8 +51,14 @@ test('the agent is privileged, tolerates everything, sees the processes of the h
   assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
   assert.deepEqual([hostPID, hostNetwork], [true, undefined]);
   assert.deepEqual(containers[0]?.command, ['node', '--jitless', '--max-semi-space-size=1', '--max-old-space-size=24', '/app/agent.cjs']);
-  assert.deepEqual(containers[0]?.env.map(({ name }) => name), ['NODE_NAME', 'HOST_ROOT', 'LOG_LEVEL', 'METRICS_PORT', 'MALLOC_MMAP_THRESHOLD_']);
+  assert.deepEqual(containers[0]?.env.map(({ name }) => name), ['NODE_NAME', 'HOST_ROOT', 'LOG_LEVEL', 'METRICS_PORT', 'MALLOC_MMAP_THRESHOLD_', 'VERIFICATION']);
   assert.equal(containers[0]?.image, settings.image);
+});
+
+test('whether live patches must be signed, and the keys, come from the chart', () => {
+  const { containers } = podSpecOf([{}]);
+  assert.deepEqual(containers[0]?.env.at(-1), { name: 'VERIFICATION', value: 'Require' });
+  assert.deepEqual(containers[0]?.volumeMounts.find(({ mountPath }) => mountPath === '/etc/kernelpatch/keys'), { name: 'keys', mountPath: '/etc/kernelpatch/keys', readOnly: true });
 });
 
 test('of the node only /sys, /etc and the directory of the journal can be written to, where the agent keeps what it keeps', () => {

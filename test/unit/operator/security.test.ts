@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { daemonSet } from '../../../operator/agents.ts';
+import type { AgentSettings } from '../../../operator/agents.ts';
 import { tableOf } from '../../docs.ts';
 
 interface PodSpec {
@@ -9,22 +10,33 @@ interface PodSpec {
   readonly hostNetwork?: boolean;
   readonly hostIPC?: boolean;
   readonly initContainers?: unknown;
-  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string } }[];
+  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string }; readonly configMap?: { readonly name: string }; readonly emptyDir?: { readonly medium?: string; readonly sizeLimit: string } }[];
   readonly containers: readonly { readonly securityContext: object; readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[] }[];
 }
 
-const settings = { namespace: 'kernelpatch', image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
+const settings: AgentSettings = { namespace: 'kernelpatch', image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
 const { spec } = (daemonSet([{}], settings) as unknown as { readonly spec: { readonly template: { readonly spec: PodSpec } } }).spec.template;
 
+/** As the documentation writes them, those with a name. */
+function mountsOf(nameOf: (volume: PodSpec['volumes'][number]) => string | undefined): readonly string[] {
+  const names = new Map(spec.volumes.map((volume) => [volume.name, nameOf(volume)]));
+  return spec.containers
+    .flatMap(({ volumeMounts }) => volumeMounts)
+    .flatMap(({ name, mountPath, readOnly }) => (names.get(name) === undefined ? [] : [`${names.get(name)} at \`${mountPath}\` ${readOnly ? 'read-only' : 'writable'}`]));
+}
+
 test('each mount of the node and each of its namespaces has its line, with what it is for', () => {
-  const pathOf = new Map(spec.volumes.flatMap(({ name, hostPath }) => (hostPath ? [[name, hostPath.path] as const] : [])));
-  const mounts = spec.containers.flatMap(({ volumeMounts }) => volumeMounts).flatMap(({ name, mountPath, readOnly }) => {
-    const path = pathOf.get(name);
-    return path === undefined ? [] : [`\`${path}\` at \`${mountPath}\` ${readOnly ? 'read-only' : 'writable'}`];
-  });
+  const mounts = mountsOf(({ hostPath }) => hostPath && `\`${hostPath.path}\``);
   const namespaces = (['hostPID', 'hostNetwork', 'hostIPC'] as const).filter((name) => spec[name]);
   const said = tableOf('docs/security.md', 'of the node', 'how', 'what it is for');
   assert.deepEqual(said.map(([what, how]) => (how === 'hostPID' ? how : `${what} ${how}`)), [...mounts, ...namespaces]);
+  for (const [what, , why = ''] of said) assert.ok(why.length > 20, `${what} has no reason`);
+});
+
+test('each other mount has its line, too', () => {
+  const mounts = mountsOf(({ configMap, emptyDir }) => (configMap ? `ConfigMap \`${configMap.name}\`` : emptyDir && `memory, ${emptyDir.sizeLimit},`));
+  const said = tableOf('docs/security.md', 'from the cluster', 'how', 'what it is for');
+  assert.deepEqual(said.map(([what, how]) => `${what} ${how}`), mounts);
   for (const [what, , why = ''] of said) assert.ok(why.length > 20, `${what} has no reason`);
 });
 
