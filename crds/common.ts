@@ -46,6 +46,12 @@ export const SHA256_PATTERN = /^[0-9a-f]{64}$/;
 export const MODULE_NAME_PATTERN = /^[A-Za-z0-9_]+$/;
 /** A file on the node; `..`, `.` and empty segments are refused by a CEL rule, since RE2 has no lookahead. */
 export const HOST_PATH_PATTERN = /^\/[A-Za-z0-9._+~@/-]+\.ko$/;
+/**
+ * REGISTRY/REPOSITORY@sha256:DIGEST. No tag, which may move, and the registry is always named: it has a dot, a port, or is localhost. Without lookahead, since RE2 has none.
+ */
+export const IMAGE_PATTERN = /^(localhost(:[0-9]{1,5})?|[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9][a-z0-9-]*:[0-9]{1,5})\/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*@sha256:[0-9a-f]{64}$/;
+/** A file in an artifact: a name, never a path. */
+export const ARTIFACT_FILE_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._+~@-]*\.ko$/;
 
 /** What dpkg and rpm both take as a name. It ends in a letter or digit, since apt-get takes `name-` for a removal; nothing in it is a pattern, an option or a file. */
 export const PACKAGE_NAME_PATTERN = /^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9])?$/;

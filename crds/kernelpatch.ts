@@ -1,7 +1,7 @@
 /** KernelPatch: one deliverable. What it fixes, and what is true for each kernel. Facts only; consent is PatchPolicy's. */
 import * as z from 'zod/mini';
 import {
-  BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc,
+  ARTIFACT_FILE_PATTERN, BUILD_ID_PATTERN, HOST_PATH_PATTERN, IMAGE_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_GLOB_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc,
 } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
@@ -31,23 +31,48 @@ const Cve = z
 
 const Source = z
   .object({
-    hostPath: z
-      .string()
-      .check(
-        z.maxLength(1024),
-        z.regex(HOST_PATH_PATTERN),
-        doc('hostPath is the module file on the node: absolute, uncompressed, ending in .ko, as /var/lib/livepatches/fix.ko.', {
-          patternMessage: 'hostPath must be an absolute path of an uncompressed module: letters, digits and ._+~@- between the slashes, ending in .ko, as /var/lib/livepatches/fix.ko',
-          cel: [
-            {
-              rule: "!self.contains('/../') && !self.contains('/./') && !self.contains('//')",
-              message: 'hostPath must be a clean absolute path: write it without .., . and empty segments, as /var/lib/livepatches/fix.ko',
-            },
-          ],
+    hostPath: z.optional(
+      z
+        .string()
+        .check(
+          z.maxLength(1024),
+          z.regex(HOST_PATH_PATTERN),
+          doc('hostPath is the module file on the node: absolute, uncompressed, ending in .ko, as /var/lib/livepatches/fix.ko. Its signature is beside it, as fix.ko.sigstore.json.', {
+            patternMessage: 'hostPath must be an absolute path of an uncompressed module: letters, digits and ._+~@- between the slashes, ending in .ko, as /var/lib/livepatches/fix.ko',
+            cel: [
+              {
+                rule: "!self.contains('/../') && !self.contains('/./') && !self.contains('//')",
+                message: 'hostPath must be a clean absolute path: write it without .., . and empty segments, as /var/lib/livepatches/fix.ko',
+              },
+            ],
+          }),
+        ),
+    ),
+    image: z.optional(
+      z.string().check(
+        z.maxLength(512),
+        z.regex(IMAGE_PATTERN),
+        doc('image is the OCI artifact that has the module and its signature, by digest, as `kernelpatch bundle --push` prints it. The node fetches it.', {
+          patternMessage: 'image must be an artifact by digest and without a tag, as registry.example/livepatches/fix@sha256:64 hex digits',
         }),
       ),
+    ),
+    path: z.optional(
+      z.string().check(
+        z.maxLength(255),
+        z.regex(ARTIFACT_FILE_PATTERN),
+        doc('path is the module in the artifact: the title of its layer, as 6.12.107.ko.', { patternMessage: 'path must be the name of an uncompressed module in the artifact, without slashes, ending in .ko' }),
+      ),
+    ),
   })
-  .check(doc('Where the node finds the module file.'));
+  .check(
+    doc('Where the node finds the module file: on itself (hostPath), or in a registry (image and path).', {
+      cel: [
+        { rule: 'has(self.hostPath) != has(self.image)', message: 'set exactly one of hostPath (a file on the node) and image (an OCI artifact)' },
+        { rule: 'has(self.image) == has(self.path)', message: 'image and path belong together: path is the module in the artifact' },
+      ],
+    }),
+  );
 
 const LivePatch = z
   .object({

@@ -1,6 +1,6 @@
 /** NodeKernel: the contract with one node. The operator writes spec, the agent on that node writes status, nobody else writes. */
 import * as z from 'zod/mini';
-import { BUILD_ID_PATTERN, HOST_PATH_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc } from './common.ts';
+import { ARTIFACT_FILE_PATTERN, BUILD_ID_PATTERN, HOST_PATH_PATTERN, IMAGE_PATTERN, INSTANT_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN, SHA256_PATTERN, conditions, distributionPackage, doc } from './common.ts';
 import type { KindDefinition, ObjectMeta } from './common.ts';
 
 /**
@@ -75,6 +75,12 @@ const Plan = z
   .check(doc('What was decided for this node, and why.'));
 export type Plan = z.infer<typeof Plan>;
 
+/** Where the agent keeps a fetched module, whatever hostPath says. Part of every node (FHS 5.8.5), as is what else the agent keeps. */
+export const FETCHED_DIRECTORY = '/var/lib/misc/kernelpatch.fetched';
+export function fetchedPath(sha256: string): string {
+  return `${FETCHED_DIRECTORY}/${sha256}.ko`;
+}
+
 const WantedLivePatch = z
   .object({
     name: z.string().check(z.maxLength(55), z.regex(MODULE_NAME_PATTERN), doc("name is the module's name as in /sys/kernel/livepatch.")),
@@ -82,7 +88,9 @@ const WantedLivePatch = z
     desired: z.enum(['Loaded', 'Absent']).check(doc('desired is Loaded or Absent. A live patch that is not listed is neither loaded nor unloaded.')),
     release: releaseOf('release is the kernel the module was built for; on another one nothing is done.'),
     buildID: z.optional(z.string().check(z.maxLength(64), z.regex(BUILD_ID_PATTERN), doc('buildID is the build id the running kernel must have, when the KernelPatch gives one.'))),
-    hostPath: z.string().check(z.maxLength(1024), z.regex(HOST_PATH_PATTERN), doc('hostPath is the module file on this node.')),
+    hostPath: z.string().check(z.maxLength(1024), z.regex(HOST_PATH_PATTERN), doc('hostPath is the module file on this node; with image, where the agent keeps what it has fetched.')),
+    image: z.optional(z.string().check(z.maxLength(512), z.regex(IMAGE_PATTERN), doc('image is the OCI artifact that the module is fetched from, by digest.'))),
+    path: z.optional(z.string().check(z.maxLength(255), z.regex(ARTIFACT_FILE_PATTERN), doc('path is the module in the artifact.'))),
     sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN), doc('sha256 is the digest the file must have.')),
     replace: z.boolean().check(doc('replace says that loading it replaces all earlier live patches.')),
     reversible: z.boolean().check(doc('reversible: false means that it can not be disabled until the next boot.')),

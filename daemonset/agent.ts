@@ -27,6 +27,7 @@ import type { AgentMetrics } from './metrics.ts';
 import { ownedOf } from './ownership.ts';
 import { makeRebootKeeper } from './reboot/keep.ts';
 import type { RebootLook } from './reboot/keep.ts';
+import { makeFetchedKeeper, placed } from './registry/keep.ts';
 import { buildStatus } from './report.ts';
 import { createReporter } from './reporter.ts';
 import type { Progress } from './reporter.ts';
@@ -64,13 +65,14 @@ export interface Agent {
   readonly lastTurnAt: number;
 }
 
-export function createAgent({ machine: { host, clock, verification }, writeStatus, readIntent, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
+export function createAgent({ machine: { host, clock, verification, registries }, writeStatus, readIntent, isRemoved, bootFiles, agentVersion, log, metrics }: AgentOptions): Agent {
   const journal = makeJournal(host, log);
   const aftermath = makeAftermath({ host, clock, journal, log });
   const stalls = makeStallWatch(host, clock);
   const bootLayout = makeBootLayoutReader(host);
   const boot = makeBootKeeper({ host, clock, files: bootFiles, verification, log });
-  const machine: LoadingMachine = { host, clock, journal, verification };
+  const machine: LoadingMachine = { host, clock, journal, verification, registries };
+  const fetched = makeFetchedKeeper(host, clock, log);
   const reboots = makeRebootKeeper(machine, log);
   const wake = wakeable(clock);
   const reporter = createReporter({ clock, writeStatus, log, metrics });
@@ -101,7 +103,7 @@ export function createAgent({ machine: { host, clock, verification }, writeStatu
   /** Returns when to look again, in milliseconds. */
   async function turn(current: NodeKernel): Promise<number> {
     const { kernel, kpatch } = await freshFacts();
-    const wanted = current.spec.livePatches ?? [];
+    const wanted = (current.spec.livePatches ?? []).map(placed);
     const { bootID } = kernel;
     await journal.open();
     const owned = ownedOf(reporter.written, journal.loads, bootID);
@@ -113,6 +115,7 @@ export function createAgent({ machine: { host, clock, verification }, writeStatu
     for (const { view, step, changed } of entries) {
       if (changed) log.info({ livePatch: view.wanted.name, step: step.name, reason: step.reason, detail: step.message }, 'step');
     }
+    await fetched.keep(wanted);
     const kept = await boot.keep(entries, kernel, current.spec.loadAtBoot === true);
     const outlooks = entries.map(({ view, step }) => ({ wanted: view.wanted, kernel: view.kernel, step, attempts: view.memory.attempts, ours: identityOf(view) === 'Ours' }));
     const reboot = await reboots.look(current.spec.reboot, { facts: kernel, patches, written: reporter.written });
@@ -182,6 +185,7 @@ export function createAgent({ machine: { host, clock, verification }, writeStatu
 
   async function removeAll(): Promise<void> {
     await boot.remove();
+    await fetched.keep([]);
     await reboots.remove((await freshFacts()).kernel.bootID);
   }
 
@@ -223,5 +227,5 @@ function progressOf(entries: readonly Entry[], { inProgress }: RebootLook): Prog
 
 /** Only the first object after the start tells something that the agent does not remember itself: its last report. */
 function recallAll({ metadata, spec, status }: NodeKernel, bootID: string): ReadonlyMap<string, Memory> {
-  return new Map((spec.livePatches ?? []).map((wanted) => [wanted.name, recall(wanted, status, metadata.generation ?? 0, bootID)]));
+  return new Map((spec.livePatches ?? []).map(placed).map((wanted) => [wanted.name, recall(wanted, status, metadata.generation ?? 0, bootID)]));
 }

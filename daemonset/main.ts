@@ -15,6 +15,8 @@ import type { Config } from './config.ts';
 import { readEnvironment } from './config.ts';
 import { follow } from './follow.ts';
 import { createMetrics } from './metrics.ts';
+import { findNodeCertificates } from './registry/certificates.ts';
+import { realRegistry } from './registry/host.ts';
 import { isRemoved } from './removal.ts';
 import { serve } from './server.ts';
 import { readKeyFiles } from './trust/host.ts';
@@ -41,7 +43,12 @@ async function main(config: Config): Promise<void> {
   const host = realHost({ root: config.hostRoot, stagingDirectory: config.stagingDirectory });
   const bootFile = (name: string): string => readFileSync(join(config.bootFiles, name), 'utf8');
   const agent = createAgent({
-    machine: { host, clock, verification: { policy: config.verification.policy, readKeyFiles: () => readKeyFiles(config.verification.keys) } },
+    machine: {
+      host,
+      clock,
+      verification: { policy: config.verification.policy, readKeyFiles: () => readKeyFiles(config.verification.keys) },
+      registries: { registry: realRegistry({ ...config.registries, findNodeCertificates: () => findNodeCertificates(host) }), mirrors: config.registries.mirrors },
+    },
     writeStatus: (status) => api.patchStatus(status),
     readIntent: async () => (await api.list()).object,
     isRemoved: () => isRemoved(api, clock, log),

@@ -15,6 +15,8 @@ import { JOURNAL_PATH } from './journal.ts';
 import type { Journal } from './journal.ts';
 import type { Memory } from './memory.ts';
 import { attempted, failed, identified, refused } from './memory.ts';
+import { fetchIfMissing } from './registry/keep.ts';
+import type { Registries } from './registry/keep.ts';
 import type { EntryView } from './rules.ts';
 import type { Step, StepName } from './steps.ts';
 import { voucherOf } from './trust/vouch.ts';
@@ -29,6 +31,7 @@ export interface Machine {
 /** What live patches are loaded with. */
 export interface LoadingMachine extends Machine {
   readonly verification: Verification;
+  readonly registries: Registries;
 }
 
 /**
@@ -53,7 +56,10 @@ const EFFECTS: Readonly<Partial<Record<StepName, Effect>>> = {
   RemoveModule: remove,
 };
 
-async function inspect({ host, clock, verification }: LoadingMachine, { wanted, memory }: EntryView): Promise<Memory> {
+async function inspect(machine: LoadingMachine, { wanted, memory }: EntryView): Promise<Memory> {
+  const { host, clock, verification } = machine;
+  const unfetched = await fetchIfMissing({ ...machine.registries, host, verification }, wanted);
+  if (unfetched !== undefined) return refused(memory, unfetched, clock.monotonic());
   const { finding } = await readModuleFile(host, wanted.hostPath, voucherOf(host, verification, wanted, undefined));
   const refusal = refuseFile(wanted, finding);
   return refusal === undefined ? remembering(memory, finding) : refused(memory, refusal, clock.monotonic());
@@ -64,10 +70,12 @@ function remembering(memory: Memory, finding: ReadModule['finding']): Memory {
   return buildID === undefined ? memory : identified(memory, buildID);
 }
 
-/** What was checked is given to the kernel, and journalled just before. */
+/** What was fetched, where it comes from a registry, and checked is given to the kernel, and journalled just before. */
 async function load(machine: LoadingMachine, view: EntryView, confirm: Confirm): Promise<Memory> {
   const { wanted, memory, otherTransition, foreign } = view;
-  const { host, clock, journal } = machine;
+  const { host, clock, journal, verification } = machine;
+  const unfetched = await fetchIfMissing({ ...machine.registries, host, verification }, wanted);
+  if (unfetched !== undefined) return refused(memory, unfetched, clock.monotonic());
   const { facts, bytes, finding, unchecked, ...checked } = await checkLoad(machine, wanted, foreign);
   const refusal = checked.refusal ?? refuseJournal(journal, facts) ?? (await confirm(view));
   if (refusal !== undefined) return refused(memory, refusal, clock.monotonic());

@@ -3,7 +3,7 @@
  * is fixed, not how far it is (verdict.ts), so it does not change while it is carried out.
  */
 import type { KernelEntry, KernelPatch, LivePatchSpec } from '../crds/kernelpatch.ts';
-import { KERNEL_FIXED } from '../crds/nodekernel.ts';
+import { KERNEL_FIXED, fetchedPath } from '../crds/nodekernel.ts';
 import type { Action, DrainPreview, NodeKernel, NodeKernelStatus, Plan, WantedLivePatch } from '../crds/nodekernel.ts';
 import type { PatchPolicy } from '../crds/patchpolicy.ts';
 import type { Assignment } from './assign.ts';
@@ -126,13 +126,18 @@ function wantedLivePatch(kernelPatch: KernelPatch, { release = '', buildID }: Ke
     desired,
     release,
     ...(buildID !== undefined && { buildID }),
-    hostPath: livePatch.source.hostPath,
+    ...placeOf(livePatch),
     sha256: livePatch.sha256,
     replace: livePatch.replace,
     reversible: livePatch.reversible,
     cves: cvesOf(kernelPatch),
     ...(kernelPatch.spec.liftQuarantine !== undefined && { liftQuarantine: kernelPatch.spec.liftQuarantine }),
   };
+}
+
+/** The API server takes a source with exactly one of the two. */
+function placeOf({ source: { hostPath, image, path }, sha256 }: LivePatchSpec): Pick<WantedLivePatch, 'hostPath' | 'image' | 'path'> {
+  return image === undefined || path === undefined ? { hostPath: hostPath ?? '' } : { hostPath: fetchedPath(sha256), image, path };
 }
 
 function cvesOf({ spec }: KernelPatch): string[] {

@@ -3,6 +3,7 @@
  * `oras push` makes it too. The signature is in the artifact and not beside it (no referrers), so it gets through every mirror and copy. Pure.
  */
 import * as z from 'zod/mini';
+import { IMAGE_PATTERN } from '../crds/common.ts';
 import { describeIssues, parseJSON } from './claims.ts';
 import { MAX_BUNDLE_BYTES } from './envelope.ts';
 import { distrusted, trusted } from './refusal.ts';
@@ -17,10 +18,6 @@ export const TITLE = 'org.opencontainers.image.title';
 const MAX_LAYERS = 512;
 export const MAX_MANIFEST_BYTES = 512 * 1024;
 
-/** REGISTRY/REPOSITORY@sha256:DIGEST. No tag, which may move; the registry is always named, so that a reference means the same everywhere. */
-const REGISTRY = '(?:localhost|[a-z0-9][a-z0-9-]*(?:\\.[a-z0-9-]+)+|[a-z0-9][a-z0-9-]*(?=:))(?::[0-9]{1,5})?';
-const REPOSITORY = '[a-z0-9]+(?:(?:\\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|_{1,2}|-+)[a-z0-9]+)*)*';
-const REFERENCE = new RegExp(`^(${REGISTRY})/(${REPOSITORY})@sha256:([0-9a-f]{64})$`);
 const MAX_REFERENCE = 512;
 
 export interface Reference {
@@ -32,8 +29,10 @@ export interface Reference {
 
 /** undefined: it is none. */
 export function parseReference(text: string): Reference | undefined {
-  const [, registry, repository, sha256] = (text.length <= MAX_REFERENCE && REFERENCE.exec(text)) || [];
-  return registry === undefined || repository === undefined || sha256 === undefined ? undefined : { registry, repository, sha256 };
+  if (text.length > MAX_REFERENCE || !IMAGE_PATTERN.test(text)) return undefined;
+  const slash = text.indexOf('/');
+  const at = text.indexOf('@');
+  return { registry: text.slice(0, slash), repository: text.slice(slash + 1, at), sha256: text.slice(at + '@sha256:'.length) };
 }
 
 /** What begins with `source` is asked for at `mirror` first: another registry, or a path in one. */
@@ -49,17 +48,21 @@ export function placesOf({ registry, repository }: Reference, mirrors: readonly 
   return [...new Set([...matching.map(({ source, mirror }) => `${mirror}${own.slice(source.length)}`), own])];
 }
 
-const Descriptor = z.looseObject({
-  digest: z.string().check(z.maxLength(71), z.regex(/^sha256:[0-9a-f]{64}$/)),
-  size: z.int().check(z.minimum(1)),
-  annotations: z.optional(z.record(z.string(), z.string())),
-});
-
-const Manifest = z.looseObject({
-  schemaVersion: z.literal(2),
-  mediaType: z.optional(z.literal(MANIFEST_MEDIA_TYPE)),
-  layers: z.array(Descriptor).check(z.minLength(1), z.maxLength(MAX_LAYERS)),
-});
+const manifestSchema = () =>
+  z.looseObject({
+    schemaVersion: z.literal(2),
+    mediaType: z.optional(z.literal(MANIFEST_MEDIA_TYPE)),
+    layers: z
+      .array(
+        z.looseObject({
+          digest: z.string().check(z.maxLength(71), z.regex(/^sha256:[0-9a-f]{64}$/)),
+          size: z.int().check(z.minimum(1)),
+          annotations: z.optional(z.record(z.string(), z.string())),
+        }),
+      )
+      .check(z.minLength(1), z.maxLength(MAX_LAYERS)),
+  });
+type Manifest = z.infer<ReturnType<typeof manifestSchema>>;
 
 export interface Blob {
   readonly sha256: string;
@@ -74,7 +77,7 @@ export interface ArtifactFiles {
 /** Where the module `fileName` and its bundle are. The titles are compared with that name, never used as one. */
 export function findFiles(manifest: Buffer, fileName: string, wanted: { readonly sha256: string; readonly maxBytes: number }): Judged<ArtifactFiles> {
   const json = parseJSON(manifest);
-  const parsed = z.safeParse(Manifest, json);
+  const parsed = z.safeParse(manifestSchema(), json);
   if (!parsed.success) {
     const why = json === undefined ? 'its manifest is no JSON' : describeIssues(parsed.error.issues);
     return distrusted('ArtifactMalformed', `the artifact is none with a live patch: ${why}. Take the digest that kernelpatch bundle prints, which is of a manifest and not of an index`);
@@ -94,7 +97,7 @@ export function findFiles(manifest: Buffer, fileName: string, wanted: { readonly
   return trusted({ module: module.value, bundle: bundle.value });
 }
 
-function findLayer({ layers }: z.infer<typeof Manifest>, title: string): Judged<Blob> {
+function findLayer({ layers }: Manifest, title: string): Judged<Blob> {
   const [layer, second] = layers.filter(({ annotations }) => annotations?.[TITLE] === title);
   if (layer === undefined) return distrusted('ArtifactWithoutFile', `the artifact has no file ${title}: correct source.path, or make the artifact with kernelpatch bundle`);
   if (second !== undefined) return distrusted('ArtifactMalformed', `the artifact has ${title} more than once`);

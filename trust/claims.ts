@@ -24,8 +24,11 @@ const CVE_PATTERN = /^CVE-[0-9]{4}-[0-9]{4,12}$/;
 
 const once = (list: readonly string[]): boolean => new Set(list).size === list.length;
 
-/** What is said of one module. A field that is not listed here refuses the whole: it may say what the file must not be used for. */
-export const Claims = z.strictObject({
+/**
+ * What is said of one module. A field that is not listed here refuses the whole: it may say what the file must not be used for. The schemas of trust/ are
+ * made when something is read: the agent does so a few times a month, and would hold them in its memory for good.
+ */
+const claimsSchema = () => z.strictObject({
   /** The module's name, as in /sys/kernel/livepatch. */
   name: z.string().check(z.maxLength(55), z.regex(MODULE_NAME_PATTERN)),
   /** The kernel it is built for. Without its build id: any build of that release. */
@@ -42,16 +45,16 @@ export const Claims = z.strictObject({
   /** It may be disabled again. */
   reversible: z.boolean(),
 });
-export type Claims = z.infer<typeof Claims>;
+export type Claims = z.infer<ReturnType<typeof claimsSchema>>;
 
 /** cosign gives the file's name beside the digest; nothing is opened by it. */
-const Statement = z.strictObject({
+const statementSchema = () => z.strictObject({
   _type: z.enum(STATEMENT_TYPES),
   subject: z
     .array(z.strictObject({ name: z.optional(z.string().check(z.maxLength(MAX_FILE_NAME))), digest: z.strictObject({ sha256: z.string().check(z.maxLength(64), z.regex(SHA256_PATTERN)) }) }))
     .check(z.minLength(1), z.maxLength(1)),
   predicateType: z.literal(CLAIMS_TYPE),
-  predicate: Claims,
+  predicate: claimsSchema(),
 });
 
 export interface ClaimedFile {
@@ -62,7 +65,7 @@ export interface ClaimedFile {
 
 /** As cosign attest-blob makes it of the same claims, but for its type. */
 export function writeStatement({ sha256, claims }: ClaimedFile, fileName: string): Buffer {
-  const statement: z.infer<typeof Statement> = {
+  const statement: z.infer<ReturnType<typeof statementSchema>> = {
     _type: STATEMENT_TYPES[0],
     subject: [{ name: fileName, digest: { sha256 } }],
     predicateType: CLAIMS_TYPE,
@@ -80,7 +83,7 @@ export function readStatement(payload: Buffer): Judged<ClaimedFile> {
   if (type !== CLAIMS_TYPE) {
     return distrusted('ClaimsUnknown', `what was signed is ${type === undefined ? 'no in-toto statement' : `a statement of type ${type}`}, not claims about a live patch: sign one of type ${CLAIMS_TYPE}`);
   }
-  const parsed = z.safeParse(Statement, json);
+  const parsed = z.safeParse(statementSchema(), json);
   if (!parsed.success) return distrusted('ClaimsMalformed', `the signed claims are not as they must be: ${describeIssues(parsed.error.issues)}`);
   const [subject] = parsed.data.subject;
   return trusted({ sha256: subject?.digest.sha256 ?? '', claims: parsed.data.predicate });
@@ -104,7 +107,7 @@ const MAX_ISSUES = 3;
 
 /** The claims, or why they are none. */
 export function readClaims(json: unknown): Claims | string {
-  const parsed = z.safeParse(Claims, json);
+  const parsed = z.safeParse(claimsSchema(), json);
   return parsed.success ? parsed.data : describeIssues(parsed.error.issues);
 }
 

@@ -18,17 +18,16 @@ const MAX_SIGNATURE_BYTES = 2048;
 
 const base64 = (bytes: number) => z.string().check(z.minLength(1), z.maxLength(Math.ceil(bytes / 3) * 4), z.regex(/^[A-Za-z0-9+/]*={0,2}$/), z.refine((text) => text.length % 4 === 0, 'is cut short'));
 
-const SignedEnvelope = z.strictObject({
-  payload: base64(MAX_STATEMENT_BYTES),
-  payloadType: z.literal(PAYLOAD_TYPE),
-  signatures: z.array(z.strictObject({ sig: base64(MAX_SIGNATURE_BYTES), keyid: z.optional(z.string().check(z.maxLength(512))) })).check(z.minLength(1), z.maxLength(1)),
-});
-
-const Bundle = z.looseObject({
-  mediaType: z.enum([BUNDLE_MEDIA_TYPE, OLDER_BUNDLE_MEDIA_TYPE]),
-  verificationMaterial: z.looseObject({ publicKey: z.looseObject({}) }),
-  dsseEnvelope: SignedEnvelope,
-});
+const bundleSchema = () =>
+  z.looseObject({
+    mediaType: z.enum([BUNDLE_MEDIA_TYPE, OLDER_BUNDLE_MEDIA_TYPE]),
+    verificationMaterial: z.looseObject({ publicKey: z.looseObject({}) }),
+    dsseEnvelope: z.strictObject({
+      payload: base64(MAX_STATEMENT_BYTES),
+      payloadType: z.literal(PAYLOAD_TYPE),
+      signatures: z.array(z.strictObject({ sig: base64(MAX_SIGNATURE_BYTES), keyid: z.optional(z.string().check(z.maxLength(512))) })).check(z.minLength(1), z.maxLength(1)),
+    }),
+  });
 
 export interface Envelope {
   readonly payload: Buffer;
@@ -42,7 +41,7 @@ export function readBundle(bytes: Buffer, where: string): Judged<Envelope> {
   if (isKeyless(json)) {
     return distrusted('SignatureKeyless', `${where} was signed keyless, by a certificate, and only installed keys are trusted: sign it with a key (cosign attest-blob --key, or kernelpatch bundle --key)`);
   }
-  const parsed = z.safeParse(Bundle, json);
+  const parsed = z.safeParse(bundleSchema(), json);
   if (!parsed.success) {
     const why = json === undefined ? 'it is no JSON' : describeIssues(parsed.error.issues);
     return distrusted('SignatureMalformed', `${where} is no Sigstore bundle with a DSSE envelope: ${why}. Make it with kernelpatch bundle or cosign attest-blob`);

@@ -111,7 +111,7 @@ is_held() { # SHA256
 # Nothing of the product is left on this node, but for a journal that holds something back.
 remove_all() {
   rm -f "$units/sysinit.target.wants/kernelpatch-boot.service" "$units/kernelpatch-boot.service"
-  rm -rf "$directory"
+  rm -rf "$directory" "$misc/kernelpatch.fetched"
   [ -e "$journal" ] || return 0
   sed -n 's/.*"sha256":"\([0-9a-f]*\)".*/\1/p' "$journal" | while read -r sha256; do
     if is_held "$sha256"; then exit 1; fi

@@ -9,8 +9,9 @@ export interface RegistrySettings {
   readonly oras: string;
   /** Credentials, as `docker login` writes them (config.json; a Secret of type kubernetes.io/dockerconfigjson has the same). undefined: none. */
   readonly credentialsFile: string | undefined;
-  /** Certificates of the authorities that registries are trusted by, in PEM: one file, and directories of more. */
-  readonly certificates: { readonly file: string | undefined; readonly directories: readonly string[] };
+  /** The authorities that registries are trusted by: those of the node, and the PEM files of a directory. */
+  readonly findNodeCertificates: () => Promise<string | undefined>;
+  readonly certificates: string | undefined;
   readonly proxy: { readonly https: string | undefined; readonly except: string | undefined };
   readonly timeoutMilliseconds: number;
 }
@@ -36,14 +37,14 @@ const MAX_STDERR_BYTES = 4096;
 const NOBODY = 65_532;
 
 export function realRegistry(settings: RegistrySettings): Registry {
-  return { fetch: (request) => fetchBlob(settings, request) };
+  return { fetch: async (request) => fetchBlob(settings, environmentOf(settings, await settings.findNodeCertificates()), request) };
 }
 
-function fetchBlob(settings: RegistrySettings, { place, kind, sha256, limitBytes }: BlobRequest): Promise<RegistryAnswer> {
+function fetchBlob(settings: RegistrySettings, env: Record<string, string>, { place, kind, sha256, limitBytes }: BlobRequest): Promise<RegistryAnswer> {
   // Without --plain-http=false a registry on localhost would be asked without TLS. Without a file of its own oras looks for one at home.
   const args = [kind, 'fetch', '--output', '-', '--plain-http=false', '--registry-config', settings.credentialsFile ?? '/dev/null', `${place}@sha256:${sha256}`];
   return new Promise((resolve) => {
-    const child = spawn(settings.oras, args, { env: environmentOf(settings), cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], ...(process.getuid?.() === 0 && { uid: NOBODY, gid: NOBODY }) });
+    const child = spawn(settings.oras, args, { env, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], ...(process.getuid?.() === 0 && { uid: NOBODY, gid: NOBODY }) });
     let stopped: 'TooLarge' | 'TimedOut' | 'NotStarted' | undefined;
     const stop = (why: typeof stopped): void => {
       stopped ??= why;
@@ -71,13 +72,15 @@ function fetchBlob(settings: RegistrySettings, { place, kind, sha256, limitBytes
   });
 }
 
-function environmentOf({ certificates: { file, directories }, proxy }: RegistrySettings): Record<string, string> {
+function environmentOf({ certificates, proxy }: RegistrySettings, ofNode: string | undefined): Record<string, string> {
   return {
     LC_ALL: 'C',
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
     // oras looks for its configuration there; nobody has none.
     HOME: '/nonexistent',
-    ...(file !== undefined && { SSL_CERT_FILE: file }),
-    ...(directories.length > 0 && { SSL_CERT_DIR: directories.join(':') }),
+    // Go looks at its usual places where neither is set; the image has nothing there.
+    ...(ofNode !== undefined && { SSL_CERT_FILE: ofNode }),
+    ...(certificates !== undefined && { SSL_CERT_DIR: certificates }),
     ...(proxy.https !== undefined && { HTTPS_PROXY: proxy.https }),
     ...(proxy.except !== undefined && { NO_PROXY: proxy.except }),
   };

@@ -48,7 +48,7 @@ before(async () => {
   mirror = await startRegistry({ dir: join(dir, 'mirror'), port: mirrorPort, authority });
   const credentialsFile = join(dir, 'config.json');
   writeFileSync(credentialsFile, credentialsFor(registry.address, `${NAME}:${port}`));
-  settings = { oras, credentialsFile, certificates: { file: authority.ca, directories: [] }, proxy: { https: undefined, except: undefined }, timeoutMilliseconds: 20_000 };
+  settings = { oras, credentialsFile, findNodeCertificates: () => Promise.resolve(authority.ca), certificates: undefined, proxy: { https: undefined, except: undefined }, timeoutMilliseconds: 20_000 };
   image = await push();
 });
 
@@ -64,7 +64,7 @@ async function push(): Promise<string> {
   await must(['openssl', 'ec', '-in', join(dir, 'key.pem'), '-pubout', '-out', join(dir, 'key.pub')]);
   const command = ['node', join(ROOT, 'cli/main.ts'), 'bundle', join(dir, FILE), '--cve', 'CVE-2026-31431', '--key', join(dir, 'key.pem'), '--output', dir];
   const printed = await must([...command, '--push', `${registry.address}/livepatches/fix:1`, '--registry-config', settings.credentialsFile ?? ''], {
-    env: { PATH: `${dir}:${process.env['PATH'] ?? ''}`, SSL_CERT_FILE: settings.certificates.file ?? '' },
+    env: { PATH: `${dir}:${process.env['PATH'] ?? ''}`, SSL_CERT_FILE: await settings.findNodeCertificates() ?? '' },
   });
   return /image: '(.+)'/.exec(printed)?.[1] ?? '';
 }
@@ -95,8 +95,8 @@ test('what the command pushed is fetched to the byte, with a password and by a c
   assert.ok(result.bundle.equals(readFileSync(join(dir, `${FILE}.sigstore.json`))));
 });
 
-test('the authority may be one of a directory, beside those of the node', async () => {
-  const result = await fetched({ settings: { certificates: { file: undefined, directories: ['/etc/ssl/certs', join(dir, 'authority')] } } });
+test('the authority may be one that the chart gives, beside those of the node', async () => {
+  const result = await fetched({ settings: { findNodeCertificates: () => Promise.resolve('/dev/null'), certificates: join(dir, 'authority') } });
   assert.ok(result.ok, JSON.stringify(result));
 });
 
@@ -105,7 +105,7 @@ test('without the password, the authority, the program, the artifact or the regi
   const reasons = await Promise.all(
     [
       { settings: { credentialsFile: undefined } },
-      { settings: { certificates: { file: '/dev/null', directories: [] } } },
+      { settings: { findNodeCertificates: () => Promise.resolve('/dev/null') } },
       { settings: { oras: join(dir, 'nothing') } },
       { image: missing },
       { image: image.replace(registry.address, '127.0.0.1:1') },
@@ -116,7 +116,7 @@ test('without the password, the authority, the program, the artifact or the regi
 });
 
 test('where only a mirror can be reached, it has the same artifact, and its signature with it', async () => {
-  const env = { SSL_CERT_FILE: settings.certificates.file ?? '' };
+  const env = { SSL_CERT_FILE: await settings.findNodeCertificates() ?? '' };
   await must([settings.oras, 'cp', '--no-tty', '--to-plain-http=false', '--from-oci-layout', `${join(dir, `${FILE}.oci`)}@${image.split('@')[1]}`, `${mirror.address}/copies/livepatches/fix`], { env });
   const result = await fetched({ image: image.replace(registry.address, 'registry.invalid'), mirrors: [{ source: 'registry.invalid', mirror: `${mirror.address}/copies` }] });
   assert.ok(result.ok, JSON.stringify(result));

@@ -6,6 +6,7 @@ import { createAgent } from '../../daemonset/agent.ts';
 import type { Agent } from '../../daemonset/agent.ts';
 import type { BootFiles } from '../../daemonset/boot/install.ts';
 import { createMetrics } from '../../daemonset/metrics.ts';
+import type { Registries } from '../../daemonset/registry/keep.ts';
 import type { Verification } from '../../daemonset/trust/vouch.ts';
 import { KernelPatchError } from '../../kernel/errors.ts';
 import { simulatedClock, until } from './clock.ts';
@@ -16,6 +17,7 @@ import { aLife, hostOf } from './life.ts';
 import type { Life } from './life.ts';
 import { RELEASE, aModule } from './module.ts';
 import { BOOT_MILLISECONDS } from './reboot.ts';
+import { simulatedRegistry } from './registry.ts';
 
 export const HOST_PATH = '/var/lib/livepatches/livepatch_fix.ko';
 
@@ -84,6 +86,8 @@ export interface SimulatedNode extends AsyncDisposable {
   removed: boolean;
   /** Of the agents that are started from now on; at first nothing has to be signed. */
   verification: Verification;
+  /** Of the agents that are started from now on; at first there is none. */
+  registries: Registries;
   /** Starts an agent, with nothing but what is on the machine and in the object. */
   start(diesAtEffect?: number): void;
   /** The power fails and comes back: the agent is dead, the kernel empty, and nobody has started a new agent yet. */
@@ -180,12 +184,13 @@ export function aNode(spec: NodeKernelSpec = {}): SimulatedNode {
     },
     removed: false,
     verification: NO_VERIFICATION,
+    registries: { registry: simulatedRegistry({}), mirrors: [] },
     writeMilliseconds: 0,
     start(diesAtEffect) {
       const own = aLife(diesAtEffect);
       life = own;
       const agent = createAgent({
-        machine: { host: hostOf(machine.host, own), clock, verification: node.verification },
+        machine: { host: hostOf(machine.host, own), clock, verification: node.verification, registries: node.registries },
         writeStatus: (status) => own.effect(() => writeStatus(status)),
         readIntent: () =>
           own.look(async () => {

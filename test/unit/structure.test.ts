@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
-import { HOST_PATH_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN } from '../../crds/common.ts';
+import { HOST_PATH_PATTERN, IMAGE_PATTERN, KERNEL_RELEASE_PATTERN, MODULE_NAME_PATTERN } from '../../crds/common.ts';
 import { ROOT } from '../cache.ts';
 
 const PARTS = ['crds', 'kernel', 'trust', 'daemonset', 'operator', 'cli'] as const;
@@ -81,7 +81,8 @@ test('only host.ts starts programs, by lists of arguments: nowhere is there a sh
 
 test('no value of a NodeKernel that becomes an argument can be taken for an option', () => {
   const release = '6.12.107+deb13-cloud-amd64';
-  for (const [what, pattern, good] of [['name', MODULE_NAME_PATTERN, 'livepatch_a'], ['hostPath', HOST_PATH_PATTERN, '/var/lib/a.ko'], ['release', KERNEL_RELEASE_PATTERN, release]] as const) {
+  const image = `registry.example/livepatches/fix@sha256:${'a1'.repeat(32)}`;
+  for (const [what, pattern, good] of [['name', MODULE_NAME_PATTERN, 'livepatch_a'], ['hostPath', HOST_PATH_PATTERN, '/var/lib/a.ko'], ['release', KERNEL_RELEASE_PATTERN, release], ['image', IMAGE_PATTERN, image]] as const) {
     assert.match(good, pattern);
     for (const bad of [`-${good}`, `--${good}`, ` ${good}`, `${good};id`, `${good} id`, `$(id)${good}`, `${good}\nid`, '']) assert.doesNotMatch(bad, pattern, `${what} may be ${JSON.stringify(bad)}`);
   }

@@ -144,6 +144,13 @@ test('the wanted live patch carries everything the agent needs', () => {
   assert.deepEqual(wantedOf([{ kernels: [{ ...withLivePatch, buildID: undefined }] }]), [aWanted()]);
 });
 
+test('a live patch from a registry is wanted by its digest, and kept where its digest says', () => {
+  const image = `registry.example/livepatches/fix@sha256:${'b2'.repeat(32)}`;
+  const livePatch = aLivePatch({ source: { image, path: '6.12.107.ko' } });
+  const [wanted] = wantedOf([{ kernels: [{ ...withLivePatch, buildID: undefined, livePatch }] }]);
+  assert.deepEqual(wanted, aWanted({ hostPath: `/var/lib/misc/kernelpatch.fetched/${wanted?.sha256}.ko`, image, path: '6.12.107.ko' }));
+});
+
 test('in mode Plan nothing is wanted and the plan is the same', () => {
   const apply = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy(), [aKernelPatch()]);
   const plan = aPlan(aNode('n1'), aNodeKernel('n1'), aPolicy({ mode: 'Plan' }), [aKernelPatch()]);

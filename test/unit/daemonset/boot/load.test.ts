@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FETCHED_DIRECTORY, fetchedPath } from '../../../../crds/nodekernel.ts';
 import { BOOT_DIRECTORY, LINK_PATH, UNIT_PATH } from '../../../../daemonset/boot/install.ts';
 import { JOURNAL_PATH } from '../../../../daemonset/journal.ts';
 import { encodeRecord, findQuarantine, foldRecords } from '../../../../kernel/journal.ts';
@@ -175,6 +176,7 @@ test('without a place for the journal nothing is loaded', async () => {
 
 test('after three boots without an agent it removes itself wholly, and one with an agent begins the count anew', async () => {
   using node = await aNode();
+  node.write(fetchedPath('a1'.repeat(32)), 'a live patch from a registry');
   node.boot();
   node.run({ argument: 'stop' });
   node.boot();
@@ -187,7 +189,7 @@ test('after three boots without an agent it removes itself wholly, and one with 
   node.run({ argument: 'stop' });
   node.boot();
   assert.deepEqual(node.loaded, []);
-  for (const path of [BOOT_DIRECTORY, UNIT_PATH, LINK_PATH, JOURNAL_PATH]) assert.equal(node.has(path), false, path);
+  for (const path of [BOOT_DIRECTORY, FETCHED_DIRECTORY, UNIT_PATH, LINK_PATH, JOURNAL_PATH]) assert.equal(node.has(path), false, path);
 });
 
 test('boots that end in order, without an agent in them, are not held against a file; others are, two in a row', async () => {
