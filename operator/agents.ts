@@ -22,6 +22,16 @@ const KEYS_CONFIG_MAP = 'kernelpatch-keys';
 /** The agents' /healthz and /metrics. */
 const METRICS_PORT = 9102;
 
+/** How the agents reach registries, as the chart says; empty words are for what is not set. */
+export interface RegistrySettings {
+  /** A Secret of type kubernetes.io/dockerconfigjson. */
+  readonly pullSecret: string;
+  /** A ConfigMap of certificates of authorities. */
+  readonly caConfigMap: string;
+  readonly mirrors: readonly { readonly source: string; readonly mirror: string }[];
+  readonly proxy: { readonly https: string; readonly noProxy: string };
+}
+
 export interface AgentSettings {
   readonly namespace: string;
   readonly image: string;
@@ -30,6 +40,7 @@ export interface AgentSettings {
   readonly logLevel: string;
   /** Whether live patches must be signed; by which keys the chart's ConfigMap says. */
   readonly verification: 'Require' | 'Off';
+  readonly registry: RegistrySettings;
   /** The operator's Deployment: with it the DaemonSet goes (garbage collection). */
   readonly owner: { readonly name: string; readonly uid: string };
 }
@@ -83,6 +94,7 @@ function podSpec(selectors: readonly LabelSelector[], settings: AgentSettings): 
       { name: 'etc', hostPath: { path: '/etc', type: 'Directory' } },
       // Without it no key is installed, and the agent says so.
       { name: 'keys', configMap: { name: KEYS_CONFIG_MAP, optional: true } },
+      ...registryOf(settings.registry).volumes,
       { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
     ],
   };
@@ -110,6 +122,7 @@ function container(settings: AgentSettings): object {
       { name: 'METRICS_PORT', value: String(METRICS_PORT) },
       { name: 'MALLOC_MMAP_THRESHOLD_', value: MMAP_THRESHOLD },
       { name: 'VERIFICATION', value: settings.verification },
+      ...registryOf(settings.registry).env,
     ],
     ports: [{ name: 'metrics', containerPort: METRICS_PORT, protocol: 'TCP' }],
     livenessProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 30, timeoutSeconds: 10, failureThreshold: 3 },
@@ -126,7 +139,39 @@ function container(settings: AgentSettings): object {
       // And the unit that loads it, kernelpatch-boot.service. A node whose /etc is read-only goes without it (NodeKernel status.boot).
       { name: 'etc', mountPath: '/host/etc' },
       { name: 'keys', mountPath: '/etc/kernelpatch/keys', readOnly: true },
+      ...registryOf(settings.registry).mounts,
       { name: 'run', mountPath: '/run/kernelpatch' },
+    ],
+  };
+}
+
+const CREDENTIALS_DIRECTORY = '/etc/kernelpatch/credentials';
+const AUTHORITIES_DIRECTORY = '/etc/kernelpatch/authorities';
+
+/** Nothing, where nothing is named. */
+function named<T>(name: string, each: T): readonly T[] {
+  return name === '' ? [] : [each];
+}
+
+/** What is named and not there keeps no agent from running: the registry then says what it wants. */
+function registryOf({ pullSecret, caConfigMap, mirrors, proxy }: RegistrySettings): { readonly env: readonly object[]; readonly volumes: readonly object[]; readonly mounts: readonly object[] } {
+  const pairs = mirrors.map(({ source, mirror }) => `${source}=${mirror}`).join(',');
+  return {
+    env: [
+      ...named(pullSecret, { name: 'REGISTRY_CREDENTIALS', value: `${CREDENTIALS_DIRECTORY}/config.json` }),
+      ...named(caConfigMap, { name: 'REGISTRY_CERTIFICATES', value: AUTHORITIES_DIRECTORY }),
+      ...named(pairs, { name: 'REGISTRY_MIRRORS', value: pairs }),
+      ...named(proxy.https, { name: 'REGISTRY_PROXY', value: proxy.https }),
+      ...named(proxy.noProxy, { name: 'REGISTRY_NO_PROXY', value: proxy.noProxy }),
+    ],
+    volumes: [
+      // 0444: oras reads it as nobody.
+      ...named(pullSecret, { name: 'credentials', secret: { secretName: pullSecret, optional: true, defaultMode: 0o444, items: [{ key: '.dockerconfigjson', path: 'config.json' }] } }),
+      ...named(caConfigMap, { name: 'authorities', configMap: { name: caConfigMap, optional: true } }),
+    ],
+    mounts: [
+      ...named(pullSecret, { name: 'credentials', mountPath: CREDENTIALS_DIRECTORY, readOnly: true }),
+      ...named(caConfigMap, { name: 'authorities', mountPath: AUTHORITIES_DIRECTORY, readOnly: true }),
     ],
   };
 }

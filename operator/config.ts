@@ -5,6 +5,19 @@ import { KernelPatchError } from './errors.ts';
 const required = (what: string) => z.string(`is not set: write ${what}`).check(z.minLength(1, `is empty: write ${what}`));
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 
+/** What the chart's values.schema.json lets through, so nothing has to be explained here. */
+const AS_THE_CHART = 'is not as the chart writes it: write registry of its values as JSON';
+const Registry = z.strictObject(
+  {
+    pullSecret: z.string(AS_THE_CHART),
+    caConfigMap: z.string(AS_THE_CHART),
+    mirrors: z.array(z.strictObject({ source: z.string(AS_THE_CHART), mirror: z.string(AS_THE_CHART) }, AS_THE_CHART), AS_THE_CHART),
+    proxy: z.strictObject({ https: z.string(AS_THE_CHART), noProxy: z.string(AS_THE_CHART) }, AS_THE_CHART),
+  },
+  AS_THE_CHART,
+);
+const NO_REGISTRY = JSON.stringify({ pullSecret: '', caConfigMap: '', mirrors: [], proxy: { https: '', noProxy: '' } } satisfies z.infer<typeof Registry>);
+
 const Environment = z.object({
   POD_NAME: required('the name of this pod (downward API metadata.name)'),
   POD_NAMESPACE: required('the namespace of this pod (downward API metadata.namespace)'),
@@ -13,6 +26,7 @@ const Environment = z.object({
   AGENT_IMAGE_PULL_POLICY: z._default(z.enum(['Always', 'IfNotPresent', 'Never'], 'write Always, IfNotPresent or Never'), 'IfNotPresent'),
   AGENT_SERVICE_ACCOUNT: required('the ServiceAccount of the agents, in the same namespace'),
   AGENT_VERIFICATION: z._default(z.enum(['Require', 'Off'], 'write Require or Off'), 'Require'),
+  AGENT_REGISTRY: z.pipe(z._default(z.string(), NO_REGISTRY), z.pipe(z.transform(parseJSON), Registry)),
   LOG_LEVEL: z._default(z.enum(LOG_LEVELS, `write one of ${LOG_LEVELS.join(', ')}`), 'info'),
   METRICS_PORT: z._default(z.string().check(z.regex(/^[1-9][0-9]{0,4}$/, 'write a port from 1 to 65535'), z.refine((port) => Number(port) <= 65535, 'write a port from 1 to 65535')), '9101'),
   LEASE_NAME: z._default(z.string().check(z.minLength(1, 'is empty: write the name of the Lease or leave it out')), 'kernelpatch-operator'),
@@ -26,6 +40,7 @@ export interface Config {
   readonly agentImagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   readonly agentServiceAccount: string;
   readonly agentVerification: 'Require' | 'Off';
+  readonly agentRegistry: z.infer<typeof Registry>;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly metricsPort: number;
   readonly leaseName: string;
@@ -47,8 +62,18 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     agentImagePullPolicy: values.AGENT_IMAGE_PULL_POLICY,
     agentServiceAccount: values.AGENT_SERVICE_ACCOUNT,
     agentVerification: values.AGENT_VERIFICATION,
+    agentRegistry: values.AGENT_REGISTRY,
     logLevel: values.LOG_LEVEL,
     metricsPort: Number(values.METRICS_PORT),
     leaseName: values.LEASE_NAME,
   };
+}
+
+/** undefined: it is none. */
+function parseJSON(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

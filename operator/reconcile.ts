@@ -61,7 +61,7 @@ export function makeReconciler(options: ReconcilerOptions): Reconciler {
   const agentEffects: AgentEffects = {
     client,
     writes,
-    settings: { namespace: config.namespace, image: config.agentImage, imagePullPolicy: config.agentImagePullPolicy, serviceAccount: config.agentServiceAccount, logLevel: config.logLevel, verification: config.agentVerification },
+    settings: { namespace: config.namespace, image: config.agentImage, imagePullPolicy: config.agentImagePullPolicy, serviceAccount: config.agentServiceAccount, logLevel: config.logLevel, verification: config.agentVerification, registry: config.agentRegistry },
     deploymentName: config.deploymentName,
     log,
   };

@@ -91,7 +91,7 @@ test("the operator's pod meets the Pod Security level restricted", async () => {
 });
 
 test("the agents' pods are refused by restricted and baseline, and need privileged", async () => {
-  const settings: AgentSettings = { namespace: NAMESPACE, image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
+  const settings: AgentSettings = { namespace: NAMESPACE, image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', registry: { pullSecret: 'registry', caConfigMap: 'authorities', mirrors: [], proxy: { https: '', noProxy: '' } }, owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
   const { spec } = daemonSet([{}], settings) as unknown as { readonly spec: NonNullable<Rendered['spec']> };
   assert.match(await submit(spec.template, 'restricted'), /violates PodSecurity "restricted:latest": .*privileged/);
   assert.match(await submit(spec.template, 'baseline'), /violates PodSecurity "baseline:latest": host namespaces \(hostPID=true\), hostPath volumes \(.*\), privileged/);

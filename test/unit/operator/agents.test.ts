@@ -9,19 +9,20 @@ import type { AgentSettings } from '../../../operator/agents.ts';
 import { aNode, aPolicy, aView } from './builders.ts';
 
 const settings: AgentSettings = {
-  namespace: 'kernelpatch', image: 'registry/kernelpatch@sha256:1', imagePullPolicy: 'IfNotPresent', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', owner: { name: 'kernelpatch-operator', uid: 'uid-1' },
+  namespace: 'kernelpatch', image: 'registry/kernelpatch@sha256:1', imagePullPolicy: 'IfNotPresent', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', registry: { pullSecret: '', caConfigMap: '', mirrors: [], proxy: { https: '', noProxy: '' } }, owner: { name: 'kernelpatch-operator', uid: 'uid-1' },
 };
 
 interface PodSpec {
   readonly affinity?: { readonly nodeAffinity: { readonly requiredDuringSchedulingIgnoredDuringExecution: { readonly nodeSelectorTerms: unknown } } };
   readonly containers: readonly { readonly image: string; readonly securityContext: object; readonly command: readonly string[]; readonly env: readonly { readonly name: string }[]; readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly?: boolean }[] }[];
+  readonly volumes: readonly { readonly name: string }[];
   readonly tolerations: unknown;
   readonly hostPID: boolean;
   readonly hostNetwork?: boolean;
 }
 
-function podSpecOf(selectors: readonly LabelSelector[]): PodSpec {
-  const { spec } = daemonSet(selectors, settings) as unknown as { spec: { template: { spec: PodSpec } } };
+function podSpecOf(selectors: readonly LabelSelector[], changes: Partial<AgentSettings> = {}): PodSpec {
+  const { spec } = daemonSet(selectors, { ...settings, ...changes }) as unknown as { spec: { template: { spec: PodSpec } } };
   return spec.template.spec;
 }
 
@@ -59,6 +60,20 @@ test('whether live patches must be signed, and the keys, come from the chart', (
   const { containers } = podSpecOf([{}]);
   assert.deepEqual(containers[0]?.env.at(-1), { name: 'VERIFICATION', value: 'Require' });
   assert.deepEqual(containers[0]?.volumeMounts.find(({ mountPath }) => mountPath === '/etc/kernelpatch/keys'), { name: 'keys', mountPath: '/etc/kernelpatch/keys', readOnly: true });
+});
+
+test('registries are reached as the chart says, and what it does not say is not there', () => {
+  const registry = { pullSecret: 'registry', caConfigMap: 'authority', mirrors: [{ source: 'a.example', mirror: 'b.lan' }, { source: 'c.example/x', mirror: 'd.lan/y' }], proxy: { https: 'http://proxy.lan:3128', noProxy: '.lan' } };
+  const { containers, volumes } = podSpecOf([{}], { registry });
+  assert.deepEqual(containers[0]?.env.slice(6), [
+    { name: 'REGISTRY_CREDENTIALS', value: '/etc/kernelpatch/credentials/config.json' },
+    { name: 'REGISTRY_CERTIFICATES', value: '/etc/kernelpatch/authorities' },
+    { name: 'REGISTRY_MIRRORS', value: 'a.example=b.lan,c.example/x=d.lan/y' },
+    { name: 'REGISTRY_PROXY', value: 'http://proxy.lan:3128' },
+    { name: 'REGISTRY_NO_PROXY', value: '.lan' },
+  ]);
+  assert.ok(volumes.some(({ name }) => name === 'credentials') && volumes.some(({ name }) => name === 'authorities'));
+  assert.deepEqual(podSpecOf([{}]).volumes.map(({ name }) => name), ['host', 'sys', 'journal', 'etc', 'keys', 'run']);
 });
 
 test('of the node only /sys, /etc and the directory of the journal can be written to, where the agent keeps what it keeps', () => {

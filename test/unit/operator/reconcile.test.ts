@@ -54,7 +54,7 @@ function makeScene() {
   return { reconciler, lease, metrics, applied, created };
 }
 
-const CONFIG: Config = { podName: 'p', namespace: 'ns', deploymentName: 'd', agentImage: 'i', agentImagePullPolicy: 'Never', agentServiceAccount: 's', agentVerification: 'Require', logLevel: 'info', metricsPort: 0, leaseName: 'l' };
+const CONFIG: Config = { podName: 'p', namespace: 'ns', deploymentName: 'd', agentImage: 'i', agentImagePullPolicy: 'Never', agentServiceAccount: 's', agentVerification: 'Require', agentRegistry: { pullSecret: '', caConfigMap: '', mirrors: [], proxy: { https: '', noProxy: '' } }, logLevel: 'info', metricsPort: 0, leaseName: 'l' };
 const IDLE = { daemonSets: cacheOf<KubeObject>({}), notSynced: () => [], start: () => undefined, stop: async () => undefined };
 
 function aLease(held: boolean) {

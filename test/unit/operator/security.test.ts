@@ -10,11 +10,11 @@ interface PodSpec {
   readonly hostNetwork?: boolean;
   readonly hostIPC?: boolean;
   readonly initContainers?: unknown;
-  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string }; readonly configMap?: { readonly name: string }; readonly emptyDir?: { readonly medium?: string; readonly sizeLimit: string } }[];
+  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string }; readonly configMap?: { readonly name: string }; readonly secret?: { readonly secretName: string }; readonly emptyDir?: { readonly medium?: string; readonly sizeLimit: string } }[];
   readonly containers: readonly { readonly securityContext: object; readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[] }[];
 }
 
-const settings: AgentSettings = { namespace: 'kernelpatch', image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
+const settings: AgentSettings = { namespace: 'kernelpatch', image: 'registry/kernelpatch', imagePullPolicy: 'Always', serviceAccount: 'kernelpatch-agent', logLevel: 'info', verification: 'Require', registry: { pullSecret: 'registry.pullSecret', caConfigMap: 'registry.caConfigMap', mirrors: [], proxy: { https: '', noProxy: '' } }, owner: { name: 'kernelpatch-operator', uid: 'uid-1' } };
 const { spec } = (daemonSet([{}], settings) as unknown as { readonly spec: { readonly template: { readonly spec: PodSpec } } }).spec.template;
 
 /** As the documentation writes them, those with a name. */
@@ -34,7 +34,7 @@ test('each mount of the node and each of its namespaces has its line, with what 
 });
 
 test('each other mount has its line, too', () => {
-  const mounts = mountsOf(({ configMap, emptyDir }) => (configMap ? `ConfigMap \`${configMap.name}\`` : emptyDir && `memory, ${emptyDir.sizeLimit},`));
+  const mounts = mountsOf(({ configMap, secret, emptyDir }) => (configMap ? `ConfigMap \`${configMap.name}\`` : secret ? `Secret \`${secret.secretName}\`` : emptyDir && `memory, ${emptyDir.sizeLimit},`));
   const said = tableOf('docs/security.md', 'from the cluster', 'how', 'what it is for');
   assert.deepEqual(said.map(([what, how]) => `${what} ${how}`), mounts);
   for (const [what, , why = ''] of said) assert.ok(why.length > 20, `${what} has no reason`);
