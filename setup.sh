@@ -12,6 +12,7 @@ go golang-go
 npm npm
 git git
 openssl openssl
+curl curl
 setpriv util-linux
 qemu-system-x86_64 qemu-system-x86
 qemu-img qemu-utils

@@ -8,6 +8,7 @@ import { applyToActive } from './apply-to-active.ts';
 import { bootLoadCost } from './boot-load.ts';
 import { demoTime } from './demo-time.ts';
 import { drainCost } from './drain.ts';
+import { fetchCost } from './fetch.ts';
 import type { Figure } from './figure.ts';
 import { preflightCost } from './preflight.ts';
 import { rebootCost } from './reboot.ts';
@@ -36,6 +37,7 @@ try {
   const booted = await startInstalledFleet(product, say);
   print(await rebootCost({ ...world, fleet: booted }));
   await stopFleet(booted);
+  print(await fetchCost());
   // Last: everything is built and saved by then, so the demo is a warm one.
   print(await demoTime(say));
 } finally {
