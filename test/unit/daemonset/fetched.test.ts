@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FETCHED_DIRECTORY, fetchedPath } from '../../../crds/nodekernel.ts';
 import type { WantedLivePatch } from '../../../crds/nodekernel.ts';
+import { JOURNAL_PATH } from '../../../daemonset/journal.ts';
 import type { RegistryAnswer } from '../../../daemonset/registry/host.ts';
 import { bundleNameOf } from '../../../trust/verify.ts';
+import { WRITE_FATES } from '../../simulated/disk.ts';
+import type { WriteFate } from '../../simulated/disk.ts';
 import { aModule } from '../../simulated/module.ts';
-import { HOST_PATH, aNode, aWanted, sha256Of } from '../../simulated/node.ts';
+import { HOST_PATH, aNode, aWanted, isSettled, sha256Of } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
 import { aLivePatchArtifact, simulatedRegistry } from '../../simulated/registry.ts';
 import type { Artifact, SimulatedRegistry } from '../../simulated/registry.ts';
@@ -29,7 +32,7 @@ interface Arranged {
   readonly registry: SimulatedRegistry;
 }
 
-function arrange(wanted: WantedLivePatch = fromRegistry(), lies: Record<string, RegistryAnswer> = {}): Arranged {
+function arrange(wanted: WantedLivePatch = fromRegistry(), lies: Record<string, RegistryAnswer> = {}, diesAtEffect?: number): Arranged {
   const node = aNode();
   node.machine.set('/proc/kallsyms', 'ffffffff81234560 t version_proc_show');
   node.machine.set('/sys/kernel/tracing/available_filter_functions', 'version_proc_show');
@@ -39,7 +42,7 @@ function arrange(wanted: WantedLivePatch = fromRegistry(), lies: Record<string, 
   node.registries = { registry, mirrors: [] };
   node.verification = { policy: 'Require', readKeyFiles: () => Promise.resolve([{ name: 'release.pub', text: SIGNER.publicPEM }]) };
   node.want([wanted]);
-  node.start();
+  node.start(diesAtEffect);
   return { node, registry };
 }
 
@@ -173,3 +176,24 @@ test('what was fetched goes with the live patch, and with the product', async ()
   node.unwant();
   await node.until('all is gone', () => keptFiles(node).length === 0);
 });
+
+for (const fate of WRITE_FATES) {
+  test(`the power fails at each effect until it is given to the kernel, a write under way is ${fate}: the next boot's agent fetches what is missing, and nothing else is left`, async () => {
+    let effect = 1;
+    while (await survives(effect, fate)) effect += 1;
+    assert.ok(effect > 3, 'there were effects to fail at: the bundle, the module and the stage');
+  });
+}
+
+/** Returns whether the power failed before the kernel was asked. */
+async function survives(effect: number, fate: WriteFate): Promise<boolean> {
+  const { node } = arrange(fromRegistry(), {}, effect);
+  await using _ = node;
+  await node.until('the agent is dead or done', () => node.life.over || isSettled(node.object));
+  if (!node.life.over || node.machine.asked.length > 0 || node.machine.files.has(JOURNAL_PATH)) return false;
+  node.cutPower(fate);
+  node.start();
+  await node.until('it is loaded', () => node.report()?.state === 'Active');
+  assert.deepEqual(keptFiles(node).toSorted(), [KEPT, bundleNameOf(KEPT)]);
+  return true;
+}
