@@ -6,6 +6,8 @@ import type { Host } from '../../kernel/host.ts';
 import { readModuleFile } from '../../kernel/livepatch.ts';
 import type { Refusal } from '../../kernel/preflight.ts';
 import { refuseFile } from '../../kernel/preflight.ts';
+import { MAX_BUNDLE_BYTES } from '../../trust/envelope.ts';
+import { bundleNameOf } from '../../trust/verify.ts';
 import { voucherOf } from '../trust/vouch.ts';
 import type { Verification } from '../trust/vouch.ts';
 import { encodeManifest, parseManifest } from './manifest.ts';
@@ -35,6 +37,8 @@ export interface Installation {
   /** Where the modules are copied from. */
   readonly wanted: readonly WantedLivePatch[];
   readonly verification: Verification;
+  /** The digests of the copies that were found to be trusted, by the keys that are installed now. What is found is added. */
+  readonly vouched: Set<string>;
 }
 
 /** What the manifest of the running kernel lists, of this build of it. Throws HostUnreadable, FileTooLarge. */
@@ -48,16 +52,15 @@ export async function readInstalled(host: Host, { release, buildID }: KernelFact
  * The next boot of this kernel loads these modules and no others, whenever the power fails meanwhile; and no other kernel loads any, since
  * what was kept for it may have been withdrawn. Returns why a module could not be copied; load.sh passes it over. Throws HostUnreadable, HostUnwritable.
  */
-export async function install(host: Host, { files, facts, modules, wanted, verification }: Installation): Promise<Refusal | undefined> {
+export async function install(host: Host, installation: Installation): Promise<Refusal | undefined> {
+  const { files, facts, modules } = installation;
   const directory = `${BOOT_DIRECTORY}/${facts.release}`;
   // What is dropped goes first: this needs no space on the disk, and a manifest that still lists it loads nothing.
   await removeOthers(host, BOOT_DIRECTORY, [LOADER, facts.release]);
-  await removeOthers(host, directory, [MANIFEST, ...modules.map(fileOf)]);
+  await removeOthers(host, directory, [MANIFEST, ...modules.map(fileOf).flatMap((name) => [name, bundleNameOf(name)])]);
   await ensureText(host, `${BOOT_DIRECTORY}/${LOADER}`, files.loader);
   let refusal: Refusal | undefined;
-  for (const module of modules) {
-    if (!(await isThere(host, `${directory}/${fileOf(module)}`))) refusal = (await copy(host, directory, { wanted: wanted.find(({ sha256 }) => sha256 === module.sha256), verification, facts })) ?? refusal;
-  }
+  for (const module of modules) refusal = (await keepModule(host, `${directory}/${fileOf(module)}`, module, installation)) ?? refusal;
   await ensureText(host, `${directory}/${MANIFEST}`, encodeManifest({ kernelBuildID: facts.buildID, modules }));
   await ensureText(host, UNIT_PATH, files.unit);
   if (!(await isThere(host, LINK_PATH))) await host.link(LINK_PATH, `../${basename(UNIT_PATH)}`);
@@ -86,14 +89,26 @@ async function ensureText(host: Host, path: string, text: string): Promise<void>
   if (found?.toString('utf8') !== text) await host.replace(path, text);
 }
 
-interface Copy extends Pick<Installation, 'verification' | 'facts'> {
-  readonly wanted: WantedLivePatch | undefined;
-}
-
-async function copy(host: Host, directory: string, { wanted, verification, facts }: Copy): Promise<Refusal | undefined> {
-  if (wanted === undefined) return undefined;
-  const { bytes, finding } = await readModuleFile(host, wanted.hostPath, voucherOf(host, verification, wanted, facts));
-  const refusal = refuseFile(wanted, finding);
-  if (refusal === undefined) await host.replace(`${directory}/${wanted.sha256}.ko`, bytes);
-  return refusal;
+/** A copy that is trusted is at `path`, or none and the reason is returned: what nobody vouches for any more is not loaded by the next boot. */
+async function keepModule(host: Host, path: string, { sha256 }: BootModule, { facts, wanted, verification, vouched }: Installation): Promise<Refusal | undefined> {
+  const order = wanted.find((each) => each.sha256 === sha256);
+  const there = await isThere(host, path);
+  if (order === undefined || (there && vouched.has(sha256))) return undefined;
+  const read = async (from: WantedLivePatch) => {
+    const { bytes, finding } = await readModuleFile(host, from.hostPath, voucherOf(host, verification, from, facts));
+    return { bytes, refusal: refuseFile(from, finding) };
+  };
+  const copy = { ...order, hostPath: path };
+  if (!there || (await read(copy)).refusal !== undefined) {
+    const { bytes, refusal } = await read(order);
+    if (refusal !== undefined) {
+      if (there) await host.remove(path);
+      return refusal;
+    }
+    const bundle = await host.read(bundleNameOf(order.hostPath), MAX_BUNDLE_BYTES);
+    if (bundle !== undefined) await host.replace(bundleNameOf(path), bundle);
+    await host.replace(path, bytes);
+  }
+  vouched.add(sha256);
+  return undefined;
 }

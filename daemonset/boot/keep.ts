@@ -6,6 +6,7 @@ import { KernelPatchError } from '../../kernel/errors.ts';
 import type { KernelFacts } from '../../kernel/facts.ts';
 import type { Host } from '../../kernel/host.ts';
 import type { Entry } from '../decide.ts';
+import { describeTrust } from '../trust/vouch.ts';
 import type { Verification } from '../trust/vouch.ts';
 import { install, readInstalled, uninstall } from './install.ts';
 import type { BootFiles } from './install.ts';
@@ -35,6 +36,9 @@ const OFF: BootReport = { state: 'Off', reason: 'NotAllowed', message: 'livePatc
 export function makeBootKeeper({ host, clock, files, verification, log }: BootKeeperOptions): BootKeeper {
   /** What was chosen last; at first what an earlier agent has left on the node. */
   let kept: readonly BootModule[] | undefined;
+  const vouched = new Set<string>();
+  /** By which trust they were vouched for. */
+  let trust: string | undefined;
   let last: { readonly decision: string; readonly at: number; readonly report: BootReport | undefined } | undefined;
 
   async function carryOut(modules: readonly BootModule[], entries: readonly Entry[], facts: KernelFacts): Promise<BootReport | undefined> {
@@ -43,7 +47,10 @@ export function makeBootKeeper({ host, clock, files, verification, log }: BootKe
       return undefined;
     }
     if ((await host.list('/run/systemd/system')) === undefined) return unavailable('NoSystemd', 'the node does not boot with systemd');
-    const refusal = await install(host, { files, facts, modules, wanted: entries.map(({ view }) => view.wanted), verification });
+    const now = await describeTrust(verification);
+    if (now !== trust) vouched.clear();
+    trust = now;
+    const refusal = await install(host, { files, facts, modules, wanted: entries.map(({ view }) => view.wanted), verification, vouched });
     if (refusal !== undefined) return unavailable(refusal.reason, refusal.message);
     const names = modules.map(({ name }) => name).join(', ');
     return { state: 'Kept', reason: 'Kept', message: `the next boot of ${facts.release} loads ${names} before the network; kernelpatch.boot=0 on the kernel's command line skips it` };

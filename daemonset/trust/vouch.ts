@@ -9,7 +9,7 @@ import { MAX_BUNDLE_BYTES } from '../../trust/envelope.ts';
 import { readKeys } from '../../trust/keys.ts';
 import type { KeyFile, KeyRing } from '../../trust/keys.ts';
 import type { TrustRefusal } from '../../trust/refusal.ts';
-import { bundleNameOf, verifyFile } from '../../trust/verify.ts';
+import { bundleNameOf, sha256Of, verifyFile } from '../../trust/verify.ts';
 
 /** Require: nothing is loaded that no installed key has signed. Off: the digest alone counts. */
 export const VERIFICATION_POLICIES = ['Require', 'Off'] as const;
@@ -39,6 +39,11 @@ export function voucherOf(host: Host, verification: Verification, wanted: Wanted
 export async function readRing({ readKeyFiles }: Verification): Promise<KeyRing> {
   const files = await readKeyFiles();
   return typeof files === 'string' ? { keys: [], unusable: [files] } : readKeys(files);
+}
+
+/** Another text once the policy or a key is another one. */
+export async function describeTrust({ policy, readKeyFiles }: Verification): Promise<string> {
+  return policy === 'Off' ? policy : sha256Of(Buffer.from(JSON.stringify(await readKeyFiles())));
 }
 
 async function readBundleFile(host: Host, path: string): Promise<Buffer | TrustRefusal | undefined> {

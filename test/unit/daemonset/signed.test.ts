@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { WantedLivePatch } from '../../../crds/nodekernel.ts';
+import { BOOT_DIRECTORY } from '../../../daemonset/boot/install.ts';
 import type { KeyFile } from '../../../trust/keys.ts';
 import { bundleNameOf } from '../../../trust/verify.ts';
 import { KERNEL_BUILD_ID } from '../../simulated/facts.ts';
 import { RELEASE, aModule } from '../../simulated/module.ts';
-import { HOST_PATH, aNode, aWanted, sha256Of } from '../../simulated/node.ts';
+import { HOST_PATH, NO_VERIFICATION, aNode, aWanted, sha256Of } from '../../simulated/node.ts';
 import type { SimulatedNode } from '../../simulated/node.ts';
 import { PATCHED, aSigner, signFile, someClaims } from '../../simulated/signed.ts';
 
@@ -110,4 +111,52 @@ test('one that is active stays when its key goes, also with a new agent, and can
   node.want([aWanted({ sha256: sha256Of(MODULE), desired: 'Absent' })]);
   await node.settle();
   assert.equal(node.machine.asked.at(-1), 'rmmod livepatch_fix');
+});
+
+const bootCopies = ({ machine }: SimulatedNode): readonly string[] => [...machine.files.keys()].filter((path) => path.startsWith(BOOT_DIRECTORY) && path.includes(sha256Of(MODULE)));
+
+test('a key that goes takes the copy from the next boot, and not the live patch from the kernel; a key that comes back brings it back', async () => {
+  let keys = INSTALLED;
+  await using node = arrange({});
+  node.verification = { policy: 'Require', readKeyFiles: () => Promise.resolve(keys) };
+  node.start();
+  await node.settle();
+  assert.equal(bootCopies(node).length, 2, 'the module and its bundle');
+  keys = [];
+  await node.until('the next boot loads nothing', () => node.object.status?.boot?.state === 'Unavailable');
+  assert.equal(node.object.status?.boot?.reason, 'NoTrustedKey');
+  assert.deepEqual(bootCopies(node).filter((path) => path.endsWith('.ko')), []);
+  assert.equal(node.report()?.state, 'Active');
+  keys = INSTALLED;
+  await node.until('it does again', () => node.object.status?.boot?.state === 'Kept');
+  assert.equal(bootCopies(node).length, 2);
+});
+
+test('a copy is vouched for by its own bundle, so a new agent keeps it where the file is gone from its place', async () => {
+  await using node = arrange({});
+  node.start();
+  await node.settle();
+  await node.stop();
+  node.machine.files.delete(HOST_PATH);
+  node.machine.files.delete(bundleNameOf(HOST_PATH));
+  node.start();
+  await node.settle();
+  await node.machine.clock.sleep(60_000);
+  assert.equal(node.object.status?.boot?.state, 'Kept');
+  assert.equal(bootCopies(node).length, 2);
+});
+
+test('a copy of the time when nobody had to sign is not loaded by the next boot any more', async () => {
+  await using node = arrange({ bundle: null });
+  const required = node.verification;
+  node.verification = NO_VERIFICATION;
+  node.start();
+  await node.settle();
+  assert.equal(node.object.status?.boot?.state, 'Kept');
+  await node.stop();
+  node.verification = required;
+  node.start();
+  await node.until('the next boot loads nothing', () => node.object.status?.boot?.reason === 'SignatureMissing');
+  assert.deepEqual(bootCopies(node), []);
+  assert.equal(node.report()?.state, 'Active');
 });
