@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ROOT } from '../cache.ts';
 import type { Authority } from '../cluster/certificates.ts';
+import { HOST_SEEN_BY_GUESTS } from '../cluster/control-plane.ts';
 import { startDaemon, stream, tailOf } from '../process.ts';
 import type { Daemon } from '../process.ts';
 
@@ -38,7 +39,7 @@ export function buildOras(): Promise<string> {
 export async function startRegistry({ dir, port, authority, withPassword = false }: RegistryOptions): Promise<RealRegistry> {
   const program = await stream([join(ROOT, 'test/registry/get.sh')]);
   mkdirSync(dir, { recursive: true });
-  const { cert, key } = await authority.issue({ name: 'registry', commonName: 'registry', altNames: ['IP:127.0.0.1', `DNS:${NAME}`] });
+  const { cert, key } = await authority.issue({ name: 'registry', commonName: 'registry', altNames: ['IP:127.0.0.1', `IP:${HOST_SEEN_BY_GUESTS}`, `DNS:${NAME}`] });
   const address = `127.0.0.1:${port}`;
   const config = join(dir, 'config.json');
   writeFileSync(join(dir, 'htpasswd'), HTPASSWD);
