@@ -18,6 +18,7 @@ import { preflight } from './scenarios/preflight.ts';
 import { rebootPowerCut } from './scenarios/reboot-power-cut.ts';
 import { rebootTwoOperators } from './scenarios/reboot-two-operators.ts';
 import { replace } from './scenarios/replace.ts';
+import { signedBundle } from './scenarios/signed-bundle.ts';
 import { staleIntent } from './scenarios/stale-intent.ts';
 import { stall } from './scenarios/stall.ts';
 import { targetBroken } from './scenarios/target-broken.ts';
@@ -29,6 +30,7 @@ import { withdraw } from './scenarios/withdraw.ts';
 export const SCENARIOS: readonly Scenario[] = [
   livePatchScenario, withdraw, staleIntent, plan, noPolicy, operatorRestart, agentRestart, twoOperators, preflight, stall, panicOnLoad, replace,
   kpatchBeside, bootLoad, kexec, packageInstall, pdbBlocked, kexecRefused, targetBroken, targetPanics, neverReturns, rebootPowerCut, rebootTwoOperators,
+  signedBundle,
 ];
 
 /** What `make soak` runs before them: cases that take so many boots that a busy machine needs more time for them than a CI gives. */
